@@ -1,0 +1,52 @@
+// swift-tools-version: 6.2
+// The arrows between the targets are the architecture: imports only point down (ARCHITECTURE.md).
+import PackageDescription
+
+/// A target of the data path: release builds optimise across modules, debug builds stay checked.
+func library(
+    _ name: String, path: String? = nil, _ dependencies: [Target.Dependency] = [],
+    resources: [Resource]? = nil, exclude: [String] = []
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: path ?? "Sources/\(name)", exclude: exclude,
+        resources: resources)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)Tests",
+        resources: resources)
+}
+
+let package = Package(
+    name: "Coldstream",
+    products: [
+        .executable(name: "coldstream", targets: ["coldstream"])
+    ],
+    targets: [
+        // C libraries, each behind one door.
+        .systemLibrary(
+            name: "CJSONC", path: "Sources/CJSONC", pkgConfig: "json-c",
+            providers: [.apt(["libjson-c-dev"])]),
+        .systemLibrary(
+            name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"])]),
+
+        // What knows nothing of clicks.
+        library("Bytes"),
+        library("JSON", ["CJSONC", "Bytes"]),
+        library("DeterministicMath"),
+        library("Statistics", ["DeterministicMath"]),
+        library("Streams", ["Bytes"]),
+        library("CommandLineArguments"),
+
+        // The vocabulary.
+        library(
+            "Contracts", path: "topics", ["JSON", "Bytes"],
+            resources: [.embedInCode("contracts")]),
+
+        .executableTarget(
+            name: "coldstream", dependencies: ["Bytes", "JSON", "Contracts", "Streams", "Statistics"],
+            path: "Sources/coldstream"),
+    ]
+)

@@ -1,0 +1,2 @@
+// The one door to zlib (gzip input and output).
+#include <zlib.h>
