@@ -38,11 +38,14 @@ public struct ByteSlice {
 
     /// The bytes from `lower` up to, not including, `upper`.
     @inlinable public func slice(_ lower: Int, _ upper: Int) -> ByteSlice {
-        precondition(lower >= 0 && lower <= upper && upper <= count, "\(lower)..<\(upper) of \(count)")
+        precondition(
+            lower >= 0 && lower <= upper && upper <= count, "\(lower)..<\(upper) of \(count)")
         return ByteSlice(base + lower, count: upper - lower)
     }
 
-    @inlinable public var raw: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+    @inlinable public var raw: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base, count: count)
+    }
 
     public func copy() -> [UInt8] { Array(UnsafeBufferPointer(start: base, count: count)) }
 

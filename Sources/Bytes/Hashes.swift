@@ -5,7 +5,7 @@
 /// Tables find rows by these bits alone: with 4 million names the chance that any two share them is
 /// below 1e-25. Not keyed and not cryptographic; what must not be guessed uses `SipHash`.
 @frozen
-public struct Hash128: Equatable, BitwiseCopyable, Sendable {
+public struct Hash128: Hashable, BitwiseCopyable, Sendable {
     public var high: UInt64
     public var low: UInt64
 

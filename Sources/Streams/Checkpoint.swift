@@ -1,0 +1,176 @@
+// What a worker writes about itself: changed rows, a manifest that seals them, and a position with
+// every commit.
+
+import Bytes
+
+/// Keys and small records of the checkpoint topic.
+///
+/// | key | value |
+/// |---|---|
+/// | `<group>/<partition>/position` | `Position`, in every commit |
+/// | `<group>/<partition>/manifest` | `Manifest`, last in the transaction of a checkpoint |
+/// | `<group>/<partition>/rows/<table>/<row, 8 hexadecimal digits>` | a row, or a tombstone |
+///
+/// All are addressed to the checkpoint topic's partition of the same number.
+enum CheckpointKey {
+    static func prefix(_ group: String, _ partition: Int) -> String { "\(group)/\(partition)/" }
+
+    static func appendRow(
+        _ prefix: ByteSlice, _ table: ByteSlice, _ row: UInt32, to b: inout ByteBuffer
+    ) {
+        b.append(prefix)
+        b.append("rows/")
+        b.append(table)
+        b.append(UInt8(ascii: "/"))
+        for shift in stride(from: 28, through: 0, by: -4) {
+            let digit = UInt8(truncatingIfNeeded: row >> UInt32(shift)) & 15
+            b.append(digit < 10 ? 48 + digit : 87 + digit)
+        }
+    }
+
+    /// Table name and row of the part of a key behind `rows/`.
+    static func parseRow(_ rest: ByteSlice) -> (table: ByteSlice, row: UInt32)? {
+        guard rest.count > 9, rest[rest.count - 9] == UInt8(ascii: "/") else { return nil }
+        var row: UInt32 = 0
+        for i in rest.count - 8..<rest.count {
+            let byte = rest[i]
+            switch byte {
+            case 48...57: row = row << 4 | UInt32(byte - 48)
+            case 97...102: row = row << 4 | UInt32(byte - 87)
+            default: return nil
+            }
+        }
+        return (rest.slice(0, rest.count - 9), row)
+    }
+}
+
+/// Where a partition stands after a commit.
+struct Position: Equatable {
+    var next: Int64
+    var ordinal: Int64
+    var rollingHash: Hash128
+
+    static let bytes = 32
+
+    func append(to buffer: inout ByteBuffer) {
+        buffer.append(raw: next)
+        buffer.append(raw: ordinal)
+        buffer.append(raw: rollingHash)
+    }
+
+    init(next: Int64, ordinal: Int64, rollingHash: Hash128) {
+        self.next = next
+        self.ordinal = ordinal
+        self.rollingHash = rollingHash
+    }
+
+    init(_ bytes: ByteSlice) throws(StateError) {
+        guard bytes.count == Position.bytes else {
+            throw StateError(
+                "a position record has \(bytes.count) bytes, expected \(Position.bytes)")
+        }
+        let raw = UnsafeRawPointer(bytes.base)
+        next = raw.loadUnaligned(as: Int64.self)
+        ordinal = raw.loadUnaligned(fromByteOffset: 8, as: Int64.self)
+        rollingHash = raw.loadUnaligned(fromByteOffset: 16, as: Hash128.self)
+    }
+}
+
+/// What seals a checkpoint: which step wrote it, at which position, and what must be there.
+struct Manifest: Equatable {
+    /// Changes when rows or these fields are laid out anew.
+    static let format: UInt32 = 1
+
+    var position: Position
+    var stepVersion: String
+    /// Per table: name, bytes a row, hash of all rows.
+    var tables: [TableSeal]
+
+    struct TableSeal: Equatable {
+        var name: String
+        var rowBytes: Int
+        var savedHash: UInt64
+    }
+
+    init(position: Position, stepVersion: String, tables: [TableSeal]) {
+        self.position = position
+        self.stepVersion = stepVersion
+        self.tables = tables
+    }
+
+    func append(to buffer: inout ByteBuffer) {
+        let start = buffer.count
+        buffer.append(raw: Manifest.format)
+        position.append(to: &buffer)
+        appendText(stepVersion, to: &buffer)
+        buffer.append(raw: UInt32(tables.count))
+        for table in tables {
+            appendText(table.name, to: &buffer)
+            buffer.append(raw: UInt32(table.rowBytes))
+            buffer.append(raw: table.savedHash)
+        }
+        buffer.append(raw: Hash128(buffer.slice(from: start)))
+    }
+
+    init(_ bytes: ByteSlice) throws(StateError) {
+        guard bytes.count > 16,
+            Hash128(bytes.slice(0, bytes.count - 16))
+                == UnsafeRawPointer(bytes.base).loadUnaligned(
+                    fromByteOffset: bytes.count - 16, as: Hash128.self)
+        else { throw StateError("the checkpoint's manifest is torn or was altered") }
+        var reader = PlainReader(bytes.slice(0, bytes.count - 16))
+        let format: UInt32 = try reader.number()
+        guard format == Manifest.format else {
+            throw StateError(
+                "the checkpoint has format \(format), this binary writes \(Manifest.format); start the "
+                    + "binary that wrote it once and stop it with SIGTERM, or restore a snapshot")
+        }
+        position = try Position(try reader.bytes(Position.bytes))
+        stepVersion = try reader.text()
+        let count: UInt32 = try reader.number()
+        tables = []
+        for _ in 0..<count {
+            let name = try reader.text()
+            let rowBytes: UInt32 = try reader.number()
+            tables.append(
+                TableSeal(name: name, rowBytes: Int(rowBytes), savedHash: try reader.number()))
+        }
+    }
+}
+
+func appendText(_ text: String, to buffer: inout ByteBuffer) {
+    text.lend { bytes in
+        buffer.append(raw: UInt32(bytes.count))
+        buffer.append(bytes)
+    }
+}
+
+/// Reads plain little-endian values one after the other.
+struct PlainReader {
+    private let all: ByteSlice
+    private(set) var position = 0
+
+    init(_ bytes: ByteSlice) { all = bytes }
+
+    var remaining: Int { all.count - position }
+
+    mutating func bytes(_ count: Int) throws(StateError) -> ByteSlice {
+        guard count >= 0, remaining >= count else {
+            throw StateError(
+                "\(count) bytes expected at byte \(position) of \(all.count): it is torn")
+        }
+        defer { position += count }
+        return all.slice(position, position + count)
+    }
+
+    mutating func number<Number: FixedWidthInteger & BitwiseCopyable>() throws(StateError) -> Number
+    {
+        let slice = try bytes(MemoryLayout<Number>.size)
+        return UnsafeRawPointer(slice.base).loadUnaligned(as: Number.self)
+    }
+
+    mutating func text() throws(StateError) -> String {
+        let count: UInt32 = try number()
+        return try bytes(Int(count)).text
+    }
+}
