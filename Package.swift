@@ -45,6 +45,9 @@ let package = Package(
             "Contracts", path: "topics", ["JSON", "Bytes"],
             resources: [.embedInCode("contracts")]),
 
+        // Tests: one target beside each library.
+        tests("CommandLineArguments", ["CommandLineArguments"]),
+
         .executableTarget(
             name: "coldstream", dependencies: ["Bytes", "JSON", "Contracts", "Streams", "Statistics"],
             path: "Sources/coldstream"),
