@@ -39,6 +39,7 @@ let package = Package(
         library("Statistics", ["DeterministicMath"]),
         library("Streams", ["Bytes"]),
         library("CommandLineArguments"),
+        library("LineFiles", ["CZlib", "Bytes"]),
 
         // The vocabulary.
         library(
@@ -47,6 +48,7 @@ let package = Package(
 
         // Tests: one target beside each library.
         tests("CommandLineArguments", ["CommandLineArguments"]),
+        tests("LineFiles", ["LineFiles", "Bytes"]),
 
         .executableTarget(
             name: "coldstream", dependencies: ["Bytes", "JSON", "Contracts", "Streams", "Statistics"],
