@@ -36,6 +36,9 @@ public struct ByteBuffer: ~Copyable {
         return ByteSlice(base + range.lowerBound, count: range.count)
     }
 
+    /// The byte written last; nil while nothing is there.
+    @inlinable public var lastByte: UInt8? { used == 0 ? nil : base[used - 1] }
+
     @inlinable public mutating func removeAll() { used = 0 }
 
     /// Drops everything from `length` on.
