@@ -53,5 +53,7 @@ let package = Package(
         .executableTarget(
             name: "coldstream", dependencies: ["Bytes", "JSON", "Contracts", "Streams", "Statistics"],
             path: "Sources/coldstream"),
+
+        tests("DeterministicMath", ["DeterministicMath"]),
     ]
 )

@@ -1,0 +1,169 @@
+// `Math` on `SIMD8<Float>` and on arrays of Float: each lane is the scalar function, so its bits do not
+// depend on where in an array a value stands. The optimiser turns the lane loops into vector code.
+
+extension Math {
+    /// e to the power of each `x`: in each lane the bits of the scalar `exp`.
+    @inlinable @inline(__always)
+    public static func exp(_ x: SIMD8<Float>) -> SIMD8<Float> {
+        var y = SIMD8<Float>()
+        for i in 0..<8 { y[i] = exp(x[i]) }
+        return y
+    }
+
+    /// 2 to the power of each `x`: in each lane the bits of the scalar `exp2`.
+    @inlinable @inline(__always)
+    public static func exp2(_ x: SIMD8<Float>) -> SIMD8<Float> {
+        var y = SIMD8<Float>()
+        for i in 0..<8 { y[i] = exp2(x[i]) }
+        return y
+    }
+
+    /// Natural logarithms: in each lane the bits of the scalar `log`.
+    @inlinable @inline(__always)
+    public static func log(_ x: SIMD8<Float>) -> SIMD8<Float> {
+        var y = SIMD8<Float>()
+        for i in 0..<8 { y[i] = log(x[i]) }
+        return y
+    }
+
+    /// Natural logarithms of `1 + x`: in each lane the bits of the scalar `log1p`.
+    @inlinable @inline(__always)
+    public static func log1p(_ x: SIMD8<Float>) -> SIMD8<Float> {
+        var y = SIMD8<Float>()
+        for i in 0..<8 { y[i] = log1p(x[i]) }
+        return y
+    }
+
+    /// Probabilities of logits: in each lane the bits of the scalar `sigmoid`.
+    @inlinable @inline(__always)
+    public static func sigmoid(_ x: SIMD8<Float>) -> SIMD8<Float> {
+        var y = SIMD8<Float>()
+        for i in 0..<8 { y[i] = sigmoid(x[i]) }
+        return y
+    }
+
+    /// `log(1 + e^x)`: in each lane the bits of the scalar `softplus`.
+    @inlinable @inline(__always)
+    public static func softplus(_ x: SIMD8<Float>) -> SIMD8<Float> {
+        var y = SIMD8<Float>()
+        for i in 0..<8 { y[i] = softplus(x[i]) }
+        return y
+    }
+
+    /// Logits of probabilities: in each lane the bits of the scalar `logit`.
+    @inlinable @inline(__always)
+    public static func logit(_ x: SIMD8<Float>) -> SIMD8<Float> {
+        var y = SIMD8<Float>()
+        for i in 0..<8 { y[i] = logit(x[i]) }
+        return y
+    }
+
+    /// `out[i] = exp(x[i])` for i below `count`; see `map`.
+    @inlinable
+    public static func exp(
+        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
+    ) {
+        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in exp(lanes) }
+    }
+
+    /// `out[i] = exp2(x[i])` for i below `count`; see `map`.
+    @inlinable
+    public static func exp2(
+        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
+    ) {
+        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in exp2(lanes) }
+    }
+
+    /// `out[i] = log(x[i])` for i below `count`; see `map`.
+    @inlinable
+    public static func log(
+        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
+    ) {
+        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in log(lanes) }
+    }
+
+    /// `out[i] = log1p(x[i])` for i below `count`; see `map`.
+    @inlinable
+    public static func log1p(
+        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
+    ) {
+        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in log1p(lanes) }
+    }
+
+    /// `out[i] = sigmoid(x[i])` for i below `count`; see `map`.
+    @inlinable
+    public static func sigmoid(
+        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
+    ) {
+        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in sigmoid(lanes) }
+    }
+
+    /// `out[i] = softplus(x[i])` for i below `count`; see `map`.
+    @inlinable
+    public static func softplus(
+        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
+    ) {
+        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in softplus(lanes) }
+    }
+
+    /// `out[i] = logit(x[i])` for i below `count`; see `map`.
+    @inlinable
+    public static func logit(
+        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
+    ) {
+        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in logit(lanes) }
+    }
+
+    /// Applies `f` to 8 values at a time; the last group is filled up with zeros.
+    ///
+    /// - Parameters:
+    ///   - x: (count), read.
+    ///   - out: (count), overwritten; may be `x` itself, but must not overlap it otherwise.
+    @inlinable @inline(__always)
+    public static func map(
+        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>,
+        _ f: (SIMD8<Float>) -> SIMD8<Float>
+    ) {
+        var i = 0
+        while i &+ 8 <= count {
+            let lanes = UnsafeRawPointer(x + i).loadUnaligned(as: SIMD8<Float>.self)
+            UnsafeMutableRawPointer(out + i).storeBytes(of: f(lanes), as: SIMD8<Float>.self)
+            i &+= 8
+        }
+        guard i < count else { return }
+        var rest = SIMD8<Float>()
+        for j in 0..<(count &- i) { rest[j] = x[i &+ j] }
+        rest = f(rest)
+        for j in 0..<(count &- i) { out[i &+ j] = rest[j] }
+    }
+
+    /// The sum of `count` values in a fixed order: 8 running sums, of the values whose index leaves the
+    /// same rest when divided by 8, added pairwise at the end.
+    ///
+    /// The order is part of the contract: it is the same for every caller and machine.
+    @inlinable
+    public static func sum(_ x: UnsafePointer<Float>, count: Int) -> Float {
+        var sums = SIMD8<Float>()
+        var i = 0
+        while i &+ 8 <= count {
+            sums += UnsafeRawPointer(x + i).loadUnaligned(as: SIMD8<Float>.self)
+            i &+= 8
+        }
+        for j in 0..<(count &- i) { sums[j] += x[i &+ j] }
+        return sum(sums)
+    }
+
+    /// The sum of 8 lanes, halves added to halves.
+    @inlinable @inline(__always)
+    public static func sum(_ x: SIMD8<Float>) -> Float {
+        let four = x.lowHalf + x.highHalf
+        let two = four.lowHalf + four.highHalf
+        return two[0] + two[1]
+    }
+
+    /// `sum` of an array.
+    @inlinable
+    public static func sum(_ x: [Float]) -> Float {
+        x.withUnsafeBufferPointer { $0.isEmpty ? 0 : sum($0.baseAddress!, count: $0.count) }
+    }
+}
