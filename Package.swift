@@ -55,5 +55,6 @@ let package = Package(
             path: "Sources/coldstream"),
 
         tests("DeterministicMath", ["DeterministicMath"]),
+        tests("Statistics", ["Statistics", "DeterministicMath"]),
     ]
 )
