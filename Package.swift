@@ -56,5 +56,7 @@ let package = Package(
 
         tests("DeterministicMath", ["DeterministicMath"]),
         tests("Statistics", ["Statistics", "DeterministicMath"]),
+        tests("JSON", ["JSON", "Bytes"]),
+        tests("Contracts", ["Contracts", "JSON", "Bytes"]),
     ]
 )

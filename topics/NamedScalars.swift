@@ -1,0 +1,47 @@
+// The reused list behind `user` and `context`.
+
+import Bytes
+import JSON
+
+/// Reads an object of scalars into a list in byte order of the names.
+struct NamedScalars: ~Copyable {
+    private var list = ReusedList<NamedScalar>(capacity: Limit.scalars)
+
+    /// - Parameter members: grows by the number of members seen.
+    mutating func read(_ object: JSONView, _ field: StaticString, _ members: inout Int)
+        throws(ContractError) -> BorrowedList<NamedScalar>
+    {
+        guard object.isObject else { throw object.wrongType(Place(field), "an object of scalars") }
+        list.removeAll()
+        for (name, value) in object.members {
+            members &+= 1
+            if value.isNull { continue }
+            guard name.count >= 1 && name.count <= Limit.idBytes else {
+                throw ContractError(
+                    .out_of_range, path: "/\(field)",
+                    "/\(field) holds a name of \(name.count) bytes; names have 1 to \(Limit.idBytes)."
+                )
+            }
+            let scalar = try value.scalar(Place(field, name: name))
+            guard list.count < Limit.scalars else {
+                throw ContractError(
+                    .too_many_values, path: "/\(field)",
+                    "/\(field) holds \(object.count) values; \(Limit.scalars) are allowed.")
+            }
+            insert(NamedScalar(name: name, value: scalar))
+        }
+        return list.list
+    }
+
+    /// Keeps the list in order; records mostly are.
+    private mutating func insert(_ scalar: NamedScalar) {
+        list.append(scalar)
+        var i = list.count - 1
+        while i > 0 && list[i].name.precedes(list[i - 1].name) {
+            let earlier = list[i - 1]
+            list[i - 1] = list[i]
+            list[i] = earlier
+            i -= 1
+        }
+    }
+}
