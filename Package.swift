@@ -46,7 +46,13 @@ let package = Package(
             "Contracts", path: "topics", ["JSON", "Bytes"],
             resources: [.embedInCode("contracts")]),
 
+        // What each role does.
+        library(
+            "Enrich", path: "workers/enrich", ["Streams", "Contracts", "JSON", "Bytes"],
+            exclude: ["README.md"]),
+
         // Tests: one target beside each library.
+        tests("Enrich", ["Enrich", "Streams", "Contracts", "JSON", "Bytes"]),
         tests("CommandLineArguments", ["CommandLineArguments"]),
         tests("LineFiles", ["LineFiles", "Bytes"]),
 
