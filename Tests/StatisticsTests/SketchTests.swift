@@ -23,7 +23,7 @@ import Testing
         #expect(bytes(of: sketch) == once)
     }
 
-    @Test func `the error is 2,3 % at every size, without bias`() {
+    @Test func `the error is 2.3 % at every size, without bias`() {
         for size in [10, 100, 1_000, 4_000, 10_000, 50_000] {
             var squares = 0.0
             var sum = 0.0
