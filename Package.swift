@@ -12,7 +12,9 @@ func library(
         resources: resources)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil)
+    -> Target
+{
     .testTarget(
         name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)Tests",
         resources: resources)
@@ -50,14 +52,21 @@ let package = Package(
         library(
             "Enrich", path: "workers/enrich", ["Streams", "Contracts", "JSON", "Bytes"],
             exclude: ["README.md"]),
+        library(
+            "Simulation", ["Bytes", "JSON", "Contracts", "LineFiles", "DeterministicMath"],
+            exclude: ["README.md"]),
 
         // Tests: one target beside each library.
         tests("Enrich", ["Enrich", "Streams", "Contracts", "JSON", "Bytes"]),
         tests("CommandLineArguments", ["CommandLineArguments"]),
         tests("LineFiles", ["LineFiles", "Bytes"]),
+        tests(
+            "Simulation",
+            ["Simulation", "Bytes", "JSON", "Contracts", "LineFiles", "DeterministicMath"]),
 
         .executableTarget(
-            name: "coldstream", dependencies: ["Bytes", "JSON", "Contracts", "Streams", "Statistics"],
+            name: "coldstream",
+            dependencies: ["Bytes", "JSON", "Contracts", "Streams", "Statistics"],
             path: "Sources/coldstream"),
 
         tests("DeterministicMath", ["DeterministicMath"]),
