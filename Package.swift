@@ -12,6 +12,15 @@ func library(
         resources: resources)
 }
 
+/// Kernels that are written for one family of x86-64 processors, and optimised in debug builds too.
+func kernels(_ name: String, _ flags: [String]) -> Target {
+    .target(
+        name: name, dependencies: ["CVectors"], path: "Sources/\(name)",
+        swiftSettings: [
+            .unsafeFlags(["-O"] + flags.flatMap { ["-Xcc", $0] }, .when(platforms: [.linux]))
+        ])
+}
+
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil)
     -> Target
 {
@@ -34,6 +43,10 @@ let package = Package(
             name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib",
             providers: [.apt(["zlib1g-dev"])]),
 
+        .systemLibrary(name: "CVectors", path: "Sources/CVectors"),
+        .target(
+            name: "COpenBLAS", path: "Sources/COpenBLAS", linkerSettings: [.linkedLibrary("dl")]),
+
         // What knows nothing of clicks.
         library("Bytes"),
         library("JSON", ["CJSONC", "Bytes"]),
@@ -42,6 +55,18 @@ let package = Package(
         library("Streams", ["Bytes"]),
         library("CommandLineArguments"),
         library("LineFiles", ["CZlib", "Bytes"]),
+
+        // One folder of kernels, compiled for two families of processors.
+        kernels("VectorKernels", ["-mavx2", "-mfma"]),
+        kernels("VectorKernelsWide", ["-march=skylake-avx512", "-mprefer-vector-width=512"]),
+        library("Tensors", ["COpenBLAS", "VectorKernels", "VectorKernelsWide", "JSON", "Bytes"]),
+        tests("Tensors", ["Tensors", "DeterministicMath"]),
+
+        // The network.
+        library("RankingModel", ["Tensors", "DeterministicMath", "Statistics", "JSON", "Bytes"]),
+        tests(
+            "RankingModel", ["RankingModel", "Tensors", "DeterministicMath", "JSON", "Bytes"],
+            resources: [.copy("golden")]),
 
         // The vocabulary.
         library(

@@ -1,0 +1,103 @@
+// Products for batches of a few rows, where packing a matrix would cost more than the product.
+
+/// c = a bᵀ for few rows: each number is an inner product of two rows, sixteen running sums each.
+public func linearFew(
+    _ c: UnsafeMutablePointer<Float>, _ strideC: Int, _ a: UnsafePointer<Float>, _ strideA: Int,
+    _ b: UnsafePointer<Float>, _ strideB: Int, rows: Int, columns: Int, depth: Int,
+    accumulate: Bool
+) {
+    let full = depth & ~15
+    let rest = depth &- full
+    var o = 0
+    while o &+ 4 <= columns {
+        let b0 = b + o &* strideB
+        let b1 = b0 + strideB
+        let b2 = b1 + strideB
+        let b3 = b2 + strideB
+        for r in 0..<rows {
+            let x = a + r &* strideA
+            var s0 = Lanes(repeating: 0)
+            var s1 = s0
+            var s2 = s0
+            var s3 = s0
+            var k = 0
+            while k < full {
+                let value = load(x, k)
+                s0.addProduct(value, load(b0, k))
+                s1.addProduct(value, load(b1, k))
+                s2.addProduct(value, load(b2, k))
+                s3.addProduct(value, load(b3, k))
+                k &+= 16
+            }
+            if rest > 0 {
+                let value = loadTail(x, full, rest)
+                s0.addProduct(value, loadTail(b0, full, rest))
+                s1.addProduct(value, loadTail(b1, full, rest))
+                s2.addProduct(value, loadTail(b2, full, rest))
+                s3.addProduct(value, loadTail(b3, full, rest))
+            }
+            let out = c + (r &* strideC &+ o)
+            if accumulate {
+                out[0] += laneSum(s0)
+                out[1] += laneSum(s1)
+                out[2] += laneSum(s2)
+                out[3] += laneSum(s3)
+            } else {
+                out[0] = laneSum(s0)
+                out[1] = laneSum(s1)
+                out[2] = laneSum(s2)
+                out[3] = laneSum(s3)
+            }
+        }
+        o &+= 4
+    }
+    while o < columns {
+        let w = b + o &* strideB
+        for r in 0..<rows {
+            let value = dot(a + r &* strideA, w, count: depth)
+            let out = c + (r &* strideC &+ o)
+            if accumulate { out.pointee += value } else { out.pointee = value }
+        }
+        o &+= 1
+    }
+}
+
+/// c = a b for few rows; rows of b that meet a zero of a are not read.
+public func backFew(
+    _ c: UnsafeMutablePointer<Float>, _ strideC: Int, _ a: UnsafePointer<Float>, _ strideA: Int,
+    _ b: UnsafePointer<Float>, _ strideB: Int, rows: Int, columns: Int, depth: Int,
+    accumulate: Bool
+) {
+    for r in 0..<rows {
+        let out = c + r &* strideC
+        if !accumulate { out.update(repeating: 0, count: columns) }
+        let weights = a + r &* strideA
+        for k in 0..<depth where weights[k] != 0 {
+            addScaled(out, b + k &* strideB, weights[k], count: columns)
+        }
+    }
+}
+
+/// c = aᵀ b for a few rows of a and b.
+public func weightsFew(
+    _ c: UnsafeMutablePointer<Float>, _ strideC: Int, _ a: UnsafePointer<Float>, _ strideA: Int,
+    _ b: UnsafePointer<Float>, _ strideB: Int, batch: Int, rows: Int, columns: Int,
+    accumulate: Bool
+) {
+    for o in 0..<rows {
+        let out = c + o &* strideC
+        var isFresh = !accumulate
+        for r in 0..<batch {
+            let weight = a[r &* strideA &+ o]
+            if weight == 0 { continue }
+            let x = b + r &* strideB
+            if isFresh {
+                scale(out, x, weight, count: columns)
+                isFresh = false
+            } else {
+                addScaled(out, x, weight, count: columns)
+            }
+        }
+        if isFresh { out.update(repeating: 0, count: columns) }
+    }
+}

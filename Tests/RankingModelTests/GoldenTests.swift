@@ -1,0 +1,2 @@
+// The tests of Tensors start here.
+import Testing
