@@ -34,10 +34,14 @@ final class Arena {
 
     /// Room for `count` values, not initialised.
     @inline(__always)
-    func take<Value: BitwiseCopyable>(_ type: Value.Type, _ count: Int) -> UnsafeMutablePointer<Value> {
+    func take<Value: BitwiseCopyable>(_ type: Value.Type, _ count: Int) -> UnsafeMutablePointer<
+        Value
+    > {
         let bytes = (count &* MemoryLayout<Value>.stride &+ 127) & ~63
         total &+= bytes
-        if blocks.isEmpty || used &+ bytes > sizes[sizes.count - 1] { addBlock(max(bytes, 1 << 20)) }
+        if blocks.isEmpty || used &+ bytes > sizes[sizes.count - 1] {
+            addBlock(max(bytes, 1 << 20))
+        }
         let address = blocks[blocks.count - 1] + used
         used &+= bytes
         return address.bindMemory(to: Value.self, capacity: max(1, count))

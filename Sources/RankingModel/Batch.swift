@@ -110,7 +110,9 @@ public final class Batch {
             userID.count, itemID.count, itemText.count, queryPresent.count, queryID.count,
             queryText.count, historyOffsets.count - 1,
         ]
-        if let other = lengths.first(where: { $0 != B }) { return "an input has \(other) of \(B) rows" }
+        if let other = lengths.first(where: { $0 != B }) {
+            return "an input has \(other) of \(B) rows"
+        }
         if dense.count != B * c.n_dense { return "dense has \(dense.count) numbers" }
         let texts = texts?.rows ?? 0
         let checks: [(String, [Int32], Int, Int32)] = [

@@ -570,7 +570,10 @@ extension Network {
             let rows = Matrix(pass.gradient + u * d, n, d)
             if workers.threads > 1, store.width >= 64 {
                 workers.pair(
-                    { Product.weights(dw.columns(0, half), rows, input.columns(0, half), accumulate: true) },
+                    {
+                        Product.weights(
+                            dw.columns(0, half), rows, input.columns(0, half), accumulate: true)
+                    },
                     {
                         Product.weights(
                             dw.columns(half, store.width), rows, input.columns(half, store.width),

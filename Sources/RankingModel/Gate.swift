@@ -136,7 +136,11 @@ extension Network {
             }
         }
         let isItem = null == parameters.places.itemNull
-        if isItem { encoded.itemGate.daspects = daspects } else { encoded.queryGate.daspects = daspects }
+        if isItem {
+            encoded.itemGate.daspects = daspects
+        } else {
+            encoded.queryGate.daspects = daspects
+        }
         let dkeys = kind == .mean ? nil : arena.zeros(kind == .cls ? d : configuration.M * d)
         for segment in segments {
             for r in segment.lower..<segment.upper {

@@ -125,7 +125,8 @@ public struct ModelConfiguration: Sendable, Equatable {
     /// A sentence about the first thing that makes this configuration impossible; nil if it is sound.
     public var problem: String? {
         let sizes = [
-            ("M", M), ("d", d), ("d_id", d_id), ("d_sp", d_sp), ("d_ctx", d_ctx), ("H", H), ("E", E),
+            ("M", M), ("d", d), ("d_id", d_id), ("d_sp", d_sp), ("d_ctx", d_ctx), ("H", H),
+            ("E", E),
             ("e1", e1), ("e2", e2), ("t", t), ("n_user", n_user), ("n_item", n_item),
             ("n_query", n_query), ("text_dim", text_dim), ("din_h", din_h), ("ple_sp", ple_sp),
             ("ple_sh", ple_sh), ("star_aux", star_aux), ("ple_levels", ple_levels),

@@ -294,7 +294,8 @@ struct Wants {
         gates = any("mmoe.gate", "ple.gate", "ple.level")
         encoderWeights = any("item.id.proj")
         // The domain's embedding also speaks through the gates of the encoders.
-        encoders = tables || any("item.", "query.", "user.") || (c.gate == .domain && any("domain."))
+        encoders =
+            tables || any("item.", "query.", "user.") || (c.gate == .domain && any("domain."))
         input = encoders || any("da.", "inp.", "norm.", "domain.")
     }
 }

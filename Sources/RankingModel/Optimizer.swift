@@ -63,7 +63,7 @@ public final class Optimizer {
         steps += 1
         let parameters = network.parameters
         let tensors = parameters.layout.tensors
-        
+
         for (i, tensor) in tensors.enumerated() where network.trained[i] {
             let first = tensor.range.lowerBound
             if settings.kind != .adagrad {

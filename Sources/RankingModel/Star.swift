@@ -107,23 +107,32 @@ extension Network {
         }
     }
 
+    /// Sums in double precision: a column that is constant in a domain must have the variance 0, or
+    /// its rounding errors would be divided by √eps.
     private func batchMoments(
         _ segment: DomainSegment, mean: UnsafeMutablePointer<Float>,
         variance: UnsafeMutablePointer<Float>
     ) {
         let X = configuration.X
-        let share = 1 / Float(segment.count)
-        Kernels.addColumnSums(
-            mean, x.row(segment.lower), stride: x.stride, rows: segment.count, columns: X)
-        Kernels.scale(mean, mean, share, count: X)
+        let share = 1 / Double(segment.count)
+        let sums = arena.take(Double.self, X)
+        sums.update(repeating: 0, count: X)
+        for r in segment.lower..<segment.upper {
+            let input = x.row(r)
+            for j in 0..<X { sums[j] += Double(input[j]) }
+        }
+        for j in 0..<X {
+            mean[j] = Float(sums[j] * share)
+            sums[j] = 0
+        }
         for r in segment.lower..<segment.upper {
             let input = x.row(r)
             for j in 0..<X {
-                let centred = input[j] - mean[j]
-                variance[j] += centred * centred
+                let centred = Double(input[j] - mean[j])
+                sums[j] += centred * centred
             }
         }
-        Kernels.scale(variance, variance, share, count: X)
+        for j in 0..<X { variance[j] = Float(sums[j] * share) }
     }
 
     /// From `dlogits` to the backbone's tensors and `adapted.dx`.

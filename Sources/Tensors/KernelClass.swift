@@ -28,7 +28,9 @@ public enum KernelChoice {
     public static var current: KernelClass? { chosen.withLock { $0 } }
 
     /// What OpenBLAS says it uses.
-    public static var blasName: String { cs_blas_core().map { String(cString: $0) } ?? "not loaded" }
+    public static var blasName: String {
+        cs_blas_core().map { String(cString: $0) } ?? "not loaded"
+    }
 
     /// Loads OpenBLAS with the kernels of `family`.
     ///

@@ -266,3 +266,31 @@ public enum Kernels {
         }
     }
 }
+
+/// The two builds of the kernels side by side, so that their bits can be compared.
+enum KernelTwins {
+    static func run(
+        wide: Bool, w: UnsafeMutablePointer<Float>, acc: UnsafeMutablePointer<Float>,
+        normal: UnsafeMutablePointer<Float>, y: UnsafeMutablePointer<Float>,
+        scale: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>, gamma: UnsafePointer<Float>,
+        count: Int
+    ) {
+        if wide {
+            VectorKernelsWide.adagrad(w, acc, x, rate: 0.02, count: count)
+            VectorKernelsWide.layerNorm(
+                y, normal: normal, reciprocal: scale, x, rows: 1, columns: count, bias: gamma,
+                gamma: gamma, beta: x)
+            VectorKernelsWide.softmaxRows(
+                y, y, rows: 1, columns: count, bias: nil, sharpness: 1.5)
+            VectorKernelsWide.addScaled(
+                y, w, VectorKernelsWide.dot(x, y, count: count), count: count)
+        } else {
+            VectorKernels.adagrad(w, acc, x, rate: 0.02, count: count)
+            VectorKernels.layerNorm(
+                y, normal: normal, reciprocal: scale, x, rows: 1, columns: count, bias: gamma,
+                gamma: gamma, beta: x)
+            VectorKernels.softmaxRows(y, y, rows: 1, columns: count, bias: nil, sharpness: 1.5)
+            VectorKernels.addScaled(y, w, VectorKernels.dot(x, y, count: count), count: count)
+        }
+    }
+}

@@ -14,7 +14,9 @@ public struct Matrix {
     public let stride: Int
 
     @inlinable @inline(__always)
-    public init(_ base: UnsafeMutablePointer<Float>, _ rows: Int, _ columns: Int, stride: Int? = nil) {
+    public init(
+        _ base: UnsafeMutablePointer<Float>, _ rows: Int, _ columns: Int, stride: Int? = nil
+    ) {
         self.base = base
         self.rows = rows
         self.columns = columns

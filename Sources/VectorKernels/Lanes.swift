@@ -32,7 +32,8 @@ func store(_ value: Lanes, _ p: Pointer, _ i: Int) {
 func loadTail(_ p: ConstPointer, _ i: Int, _ n: Int, fill: Float = 0) -> Lanes {
     let lane = SIMD16<Int32>(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
     return load(p, i).replacing(
-        with: Lanes(repeating: fill), where: lane .>= SIMD16(repeating: Int32(truncatingIfNeeded: n)))
+        with: Lanes(repeating: fill),
+        where: lane .>= SIMD16(repeating: Int32(truncatingIfNeeded: n)))
 }
 
 @inline(__always)
