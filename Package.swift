@@ -98,5 +98,7 @@ let package = Package(
         tests("Statistics", ["Statistics", "DeterministicMath"]),
         tests("JSON", ["JSON", "Bytes"]),
         tests("Contracts", ["Contracts", "JSON", "Bytes"]),
+        tests("Bytes", ["Bytes"]),
+        tests("Streams", ["Streams", "Bytes"]),
     ]
 )

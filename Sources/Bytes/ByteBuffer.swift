@@ -23,6 +23,9 @@ public struct ByteBuffer: ~Copyable {
 
     deinit { base.deallocate() }
 
+    /// How many bytes of memory the buffer holds, used or not.
+    @inlinable public var allocatedBytes: Int { capacity }
+
     /// All bytes written so far; valid until the next append.
     @inlinable public var slice: ByteSlice { ByteSlice(base, count: count) }
 
@@ -31,7 +34,7 @@ public struct ByteBuffer: ~Copyable {
         ByteSlice(base + start, count: count - start)
     }
 
-    public func slice(_ range: Range<Int>) -> ByteSlice {
+    @inlinable public func slice(_ range: Range<Int>) -> ByteSlice {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "\(range) of \(count)")
         return ByteSlice(base + range.lowerBound, count: range.count)
     }
@@ -42,7 +45,7 @@ public struct ByteBuffer: ~Copyable {
     @inlinable public mutating func removeAll() { used = 0 }
 
     /// Drops everything from `length` on.
-    public mutating func truncate(to length: Int) {
+    @inlinable public mutating func truncate(to length: Int) {
         precondition(length >= 0 && length <= count, "truncate \(count) bytes to \(length)")
         used = length
     }
@@ -69,6 +72,7 @@ public struct ByteBuffer: ~Copyable {
         used += 1
     }
 
+    /// Appends a copy of `bytes`, which must not lie in this buffer.
     @inlinable public mutating func append(_ bytes: ByteSlice) {
         reserve(bytes.count)
         memcpy(base + count, bytes.base, bytes.count)

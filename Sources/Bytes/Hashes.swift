@@ -22,26 +22,32 @@ public struct Hash128: Hashable, BitwiseCopyable, Sendable {
     public init(_ bytes: ByteSlice, seed: UInt64 = 0) {
         var first = 0x9E37_79B9_7F4A_7C15 ^ seed
         var second = 0xD6E8_FEB8_6659_FD93 &+ seed
-        let raw = UnsafeRawPointer(bytes.base)
-        var position = 0
-        let count = bytes.count
-        while position + 16 <= count {
-            let a = raw.loadUnaligned(fromByteOffset: position, as: UInt64.self)
-            let b = raw.loadUnaligned(fromByteOffset: position + 8, as: UInt64.self)
+        var raw = UnsafeRawPointer(bytes.base)
+        var left = bytes.count
+        while left > 16 {
+            let a = raw.loadUnaligned(as: UInt64.self)
+            let b = raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
             first = Hash128.fold(a ^ 0xA076_1D64_78BD_642F ^ second, b ^ first)
             second = Hash128.fold(b ^ 0xE703_7ED1_A0B4_28DB ^ first, a ^ second)
-            position += 16
+            raw += 16
+            left &-= 16
         }
+        // The last 16 bytes or fewer in two loads that may overlap; the count makes it unambiguous.
         var a: UInt64 = 0
         var b: UInt64 = 0
-        var shift: UInt64 = 0
-        while position < count {
-            let byte = UInt64(bytes.base[position])
-            if shift < 64 { a |= byte &<< shift } else { b |= byte &<< (shift &- 64) }
-            shift &+= 8
-            position &+= 1
+        if left >= 8 {
+            a = raw.loadUnaligned(as: UInt64.self)
+            b = raw.loadUnaligned(fromByteOffset: left &- 8, as: UInt64.self)
+        } else if left >= 4 {
+            a = UInt64(raw.loadUnaligned(as: UInt32.self))
+            b = UInt64(raw.loadUnaligned(fromByteOffset: left &- 4, as: UInt32.self))
+        } else if left > 0 {
+            a =
+                UInt64(raw.load(as: UInt8.self))
+                | UInt64(raw.load(fromByteOffset: left &>> 1, as: UInt8.self)) &<< 8
+                | UInt64(raw.load(fromByteOffset: left &- 1, as: UInt8.self)) &<< 16
         }
-        self.init(mixing: a, b, first, second, count: UInt64(count))
+        self.init(mixing: a, b, first, second, count: UInt64(bytes.count))
     }
 
     /// Hash of two numbers, as if their bytes had been hashed.
@@ -130,9 +136,10 @@ public enum Murmur2 {
 /// SipHash-2-4, a keyed hash: without the key nobody can tell which user a value stands for.
 ///
 /// Source: Aumasson and Bernstein, 2012; the reference test vectors are in the tests.
+@frozen
 public struct SipHash: Sendable {
-    let k0: UInt64
-    let k1: UInt64
+    @usableFromInline let k0: UInt64
+    @usableFromInline let k1: UInt64
 
     public init(key k0: UInt64, _ k1: UInt64) {
         self.k0 = k0
@@ -177,24 +184,5 @@ public struct SipHash: Sendable {
         round()
         round()
         return v0 ^ v1 ^ v2 ^ v3
-    }
-}
-
-/// CRC-32C (Castagnoli), the checksum of our segments on disk. Source: RFC 3720, appendix B.4.
-public enum CRC32C {
-    static let table: [UInt32] = (0..<256).map { index in
-        (0..<8).reduce(UInt32(index)) { value, _ in
-            value & 1 == 1 ? (value >> 1) ^ 0x82F6_3B78 : value >> 1
-        }
-    }
-
-    public static func checksum(_ bytes: ByteSlice, continuing previous: UInt32 = 0) -> UInt32 {
-        var crc = ~previous
-        table.withUnsafeBufferPointer { table in
-            for i in 0..<bytes.count {
-                crc = (crc >> 8) ^ table[Int((crc ^ UInt32(bytes[i])) & 0xFF)]
-            }
-        }
-        return ~crc
     }
 }

@@ -8,7 +8,6 @@ public struct SHA256 {
     ]
     private var pending: [UInt8] = []
     private var total: UInt64 = 0
-    private var schedule = [UInt32](repeating: 0, count: 64)
 
     public init() { pending.reserveCapacity(64) }
 
@@ -71,30 +70,44 @@ public struct SHA256 {
     ]
 
     private mutating func compress(_ block: UnsafePointer<UInt8>) {
-        func rotate(_ x: UInt32, _ n: UInt32) -> UInt32 { x >> n | x << (32 - n) }
-        for i in 0..<16 {
-            schedule[i] =
-                UInt32(block[i * 4]) << 24 | UInt32(block[i * 4 + 1]) << 16
-                | UInt32(block[i * 4 + 2]) << 8 | UInt32(block[i * 4 + 3])
+        @inline(__always) func rotate(_ x: UInt32, _ n: UInt32) -> UInt32 {
+            x &>> n | x &<< (32 &- n)
         }
-        for i in 16..<64 {
-            let x = schedule[i - 15]
-            let y = schedule[i - 2]
-            let s0 = rotate(x, 7) ^ rotate(x, 18) ^ (x >> 3)
-            let s1 = rotate(y, 17) ^ rotate(y, 19) ^ (y >> 10)
-            schedule[i] = schedule[i - 16] &+ s0 &+ schedule[i - 7] &+ s1
+        let raw = UnsafeRawPointer(block)
+        withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 64) { schedule in
+            let w = schedule.baseAddress!
+            for i in 0..<16 {
+                w[i] = UInt32(bigEndian: raw.loadUnaligned(fromByteOffset: i &* 4, as: UInt32.self))
+            }
+            for i in 16..<64 {
+                let x = w[i &- 15]
+                let y = w[i &- 2]
+                let s0 = rotate(x, 7) ^ rotate(x, 18) ^ (x &>> 3)
+                let s1 = rotate(y, 17) ^ rotate(y, 19) ^ (y &>> 10)
+                w[i] = w[i &- 16] &+ s0 &+ w[i &- 7] &+ s1
+            }
+            SHA256.constants.withUnsafeBufferPointer { constants in
+                let k = constants.baseAddress!
+                var (a, b, c, d) = (state[0], state[1], state[2], state[3])
+                var (e, f, g, h) = (state[4], state[5], state[6], state[7])
+                for i in 0..<64 {
+                    let s1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)
+                    let choice = (e & f) ^ (~e & g)
+                    let t1 = h &+ s1 &+ choice &+ k[i] &+ w[i]
+                    let s0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)
+                    let majority = (a & b) ^ (a & c) ^ (b & c)
+                    let t2 = s0 &+ majority
+                    (h, g, f, e, d, c, b, a) = (g, f, e, d &+ t1, c, b, a, t1 &+ t2)
+                }
+                state[0] = state[0] &+ a
+                state[1] = state[1] &+ b
+                state[2] = state[2] &+ c
+                state[3] = state[3] &+ d
+                state[4] = state[4] &+ e
+                state[5] = state[5] &+ f
+                state[6] = state[6] &+ g
+                state[7] = state[7] &+ h
+            }
         }
-        var (a, b, c, d) = (state[0], state[1], state[2], state[3])
-        var (e, f, g, h) = (state[4], state[5], state[6], state[7])
-        for i in 0..<64 {
-            let s1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)
-            let choice = (e & f) ^ (~e & g)
-            let t1 = h &+ s1 &+ choice &+ SHA256.constants[i] &+ schedule[i]
-            let s0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)
-            let majority = (a & b) ^ (a & c) ^ (b & c)
-            let t2 = s0 &+ majority
-            (h, g, f, e, d, c, b, a) = (g, f, e, d &+ t1, c, b, a, t1 &+ t2)
-        }
-        for (i, value) in [a, b, c, d, e, f, g, h].enumerated() { state[i] = state[i] &+ value }
     }
 }

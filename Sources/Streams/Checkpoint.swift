@@ -45,10 +45,14 @@ enum CheckpointKey {
 }
 
 /// Where a partition stands after a commit.
+@usableFromInline
 struct Position: Equatable {
-    var next: Int64
-    var ordinal: Int64
-    var rollingHash: Hash128
+    /// The next offset to read.
+    @usableFromInline var next: Int64
+    /// Committed records processed so far.
+    @usableFromInline var ordinal: Int64
+    /// Hash of everything published so far.
+    @usableFromInline var rollingHash: Hash128
 
     static let bytes = 32
 
@@ -83,13 +87,27 @@ struct Manifest: Equatable {
 
     var position: Position
     var stepVersion: String
-    /// Per table: name, bytes a row, hash of all rows.
+    /// Per table: name, bytes a row, hash of all rows, the number beside them.
     var tables: [TableSeal]
 
     struct TableSeal: Equatable {
         var name: String
         var rowBytes: Int
         var savedHash: UInt64
+        var sequence: UInt64
+
+        init(name: String, rowBytes: Int, savedHash: UInt64, sequence: UInt64) {
+            self.name = name
+            self.rowBytes = rowBytes
+            self.savedHash = savedHash
+            self.sequence = sequence
+        }
+
+        init(_ table: any StateTable) {
+            self.init(
+                name: table.name, rowBytes: table.rowBytes, savedHash: table.savedHash,
+                sequence: table.sequence)
+        }
     }
 
     init(position: Position, stepVersion: String, tables: [TableSeal]) {
@@ -108,6 +126,7 @@ struct Manifest: Equatable {
             appendText(table.name, to: &buffer)
             buffer.append(raw: UInt32(table.rowBytes))
             buffer.append(raw: table.savedHash)
+            buffer.append(raw: table.sequence)
         }
         buffer.append(raw: Hash128(buffer.slice(from: start)))
     }
@@ -132,8 +151,14 @@ struct Manifest: Equatable {
         for _ in 0..<count {
             let name = try reader.text()
             let rowBytes: UInt32 = try reader.number()
+            let savedHash: UInt64 = try reader.number()
             tables.append(
-                TableSeal(name: name, rowBytes: Int(rowBytes), savedHash: try reader.number()))
+                TableSeal(
+                    name: name, rowBytes: Int(rowBytes), savedHash: savedHash,
+                    sequence: try reader.number()))
+        }
+        guard reader.remaining == 0 else {
+            throw StateError("the checkpoint's manifest has \(reader.remaining) bytes too many")
         }
     }
 }

@@ -60,7 +60,8 @@ public struct MemoryTopic: Sendable {
 ///
 /// Holds Kafka's contract for what we use of it: `murmur2_random` keys, transactions that are seen
 /// whole or not at all, markers and aborted records that take offsets, fencing by transactional id,
-/// eager rebalances, committed offsets, compaction. Time is what `now` is set to.
+/// eager rebalances, committed offsets, compaction. Time is what `now` is set to. With a folder
+/// (`init(topics:folder:)`) it survives its process.
 public final class MemoryLog {
     public let topics: [MemoryTopic]
     /// The virtual clock: the timestamp of records that name none, milliseconds since the epoch.
@@ -68,51 +69,70 @@ public final class MemoryLog {
     /// Asked at every crash point; `true` kills the simulated process that stands there.
     public var crashes: ((CrashPoint) -> Bool)?
 
-    private var partitions: [[MemoryLogPartition]]
-    private var groups: [String: Group] = [:]
-    private var producers: [String: Producer] = [:]
-    private var producerNumbers = 0
-    private var bytesSinceCompaction: [Int]
+    /// All partitions, topic by topic.
+    let partitions: UnsafeMutablePointer<MemoryLogPartition>
+    let partitionCount: Int
+    /// Where a topic's partitions begin in `partitions`.
+    private let firstOfTopic: [Int]
+    var groups: [String: Group] = [:]
+    var producers: [String: Producer] = [:]
+    var folder: LogFolder?
 
-    private struct Group {
+    struct Group {
         var members: [Int] = []
         var generation = 0
         var nextMember = 0
-        /// Committed offsets by topic and partition.
-        var offsets: [UInt64: Int64] = [:]
+        /// Committed offsets by place (`place(_:_:)`).
+        var offsets: [Int: Int64] = [:]
     }
 
-    private final class Producer {
-        let number: Int
+    final class Producer {
+        let number: Int32
         var epoch = 0
-        /// Entries of the open transaction by topic and partition.
-        var open: [UInt64: [UnsafeMutableRawPointer]] = [:]
+        /// The open transaction: the places it has records in, and all of its records.
+        var places: [Int] = []
+        var entries: [UnsafeMutableRawPointer] = []
 
-        init(number: Int) { self.number = number }
+        init(number: Int32) { self.number = number }
     }
 
     /// - Parameter topics: in the order of their numbers.
     public init(topics: [MemoryTopic]) {
         self.topics = topics
-        partitions = topics.map { topic in
+        var first: [Int] = []
+        var count = 0
+        for topic in topics {
             precondition(
                 topic.partitions > 0, "topic \(topic.name) has \(topic.partitions) partitions")
-            return (0..<topic.partitions).map { _ in MemoryLogPartition() }
+            first.append(count)
+            count += topic.partitions
         }
-        bytesSinceCompaction = topics.map { _ in 0 }
+        firstOfTopic = first
+        partitionCount = count
+        partitions = .allocate(capacity: count)
+        for place in 0..<count { (partitions + place).initialize(to: MemoryLogPartition()) }
     }
 
-    private static func place(_ topic: UInt16, _ partition: Int) -> UInt64 {
-        UInt64(topic) << 32 | UInt64(partition)
+    deinit {
+        partitions.deinitialize(count: partitionCount)
+        partitions.deallocate()
     }
 
-    private func partition(_ topic: UInt16, _ partition: Int) throws -> MemoryLogPartition {
+    /// The index in `partitions` of a topic's partition.
+    func place(_ topic: UInt16, _ partition: Int) throws -> Int {
         guard Int(topic) < topics.count, topics[Int(topic)].partitions > partition, partition >= 0
         else {
-            let name = Int(topic) < topics.count ? topics[Int(topic)].name : "\(topic)"
+            let name = Int(topic) < topics.count ? topics[Int(topic)].name : "number \(topic)"
             throw MemoryLogError.unknownPartition(topic: name, partition: partition)
         }
-        return partitions[Int(topic)][partition]
+        return firstOfTopic[Int(topic)] + partition
+    }
+
+    private func place(_ topic: UInt16, _ partition: Int?, key: ByteSlice?) throws -> Int {
+        if let partition { return try place(topic, partition) }
+        guard Int(topic) < topics.count, let key else { return try place(topic, 0) }
+        return firstOfTopic[Int(topic)]
+            + Murmur2.partition(key, of: topics[Int(topic)].partitions)
     }
 
     func crash(at point: CrashPoint) throws {
@@ -121,7 +141,7 @@ public final class MemoryLog {
 
     /// Bytes of memory that records take.
     public var allocatedBytes: Int {
-        partitions.reduce(0) { $0 + $1.reduce(0) { $0 + $1.allocatedBytes } }
+        (0..<partitionCount).reduce(0) { $0 + partitions[$1].allocatedBytes }
     }
 
     public func partitionCount<Topic: RawRepresentable>(_ topic: Topic) -> Int
@@ -131,56 +151,47 @@ public final class MemoryLog {
 
     // Producing
 
-    /// Appends one record outside any transaction, as an idempotent producer would.
+    /// Appends one record outside any transaction, as an idempotent producer would; returns its
+    /// partition. In a log with a folder it is on disk with the next commit or `flush`.
     @discardableResult
     public func append<Topic: RawRepresentable>(
         _ topic: Topic, partition: Int? = nil, key: ByteSlice?, value: ByteSlice?,
         headers: Headers = Headers(), timestamp: Int64? = nil
     ) throws -> Int where Topic.RawValue == UInt16 {
-        let number = try partition ?? self.partition(topic.rawValue, forKey: key)
-        _ = try self.partition(topic.rawValue, number).append(
+        let place = try place(topic.rawValue, partition, key: key)
+        _ = partitions[place].append(
             key: key, value: value, headers: headers.encoded, timestamp: timestamp ?? now,
-            producer: nil)
-        grew(topic.rawValue, by: (key?.count ?? 0) + (value?.count ?? 0))
-        return number
-    }
-
-    private func partition(_ topic: UInt16, forKey key: ByteSlice?) throws -> Int {
-        guard Int(topic) < topics.count else {
-            throw MemoryLogError.unknownPartition(topic: "\(topic)", partition: 0)
-        }
-        guard let key else { return 0 }
-        return Murmur2.partition(key, of: topics[Int(topic)].partitions)
-    }
-
-    private func grew(_ topic: UInt16, by bytes: Int) {
-        guard topics[Int(topic)].isCompacted else { return }
-        bytesSinceCompaction[Int(topic)] += bytes
+            producer: -1, status: .committed)
+        return place - firstOfTopic[Int(topic.rawValue)]
     }
 
     /// Makes `id` ours: aborts what a predecessor left open and fences it. Returns the new epoch.
     func initTransactions(_ id: String) -> Int {
-        let producer = producers[id] ?? Producer(number: producerNumbers)
-        if producers[id] == nil {
-            producers[id] = producer
-            producerNumbers += 1
-        }
+        let producer = producers[id] ?? Producer(number: Int32(producers.count))
+        producers[id] = producer
         end(producer, commits: false)
         producer.epoch += 1
+        folder?.changedProducers.insert(id)
         return producer.epoch
     }
 
     private func end(_ producer: Producer, commits: Bool) {
-        for place in producer.open.keys.sorted() {
-            partitions[Int(place >> 32)][Int(place & 0xFFFF_FFFF)].endTransaction(
-                producer.number, producer.open[place]!, commits: commits, now: now)
+        for entry in producer.entries {
+            MemoryLogPartition.setStatus(entry, commits ? .committed : .aborted)
         }
-        producer.open.removeAll(keepingCapacity: true)
+        for place in producer.places.sorted() {
+            partitions[place].end(producer.number, commits: commits, now: now)
+        }
+        producer.entries.removeAll(keepingCapacity: true)
+        producer.places.removeAll(keepingCapacity: true)
     }
 
-    /// What the broker does when transactions time out: every open one is aborted.
+    /// What the broker does when transactions time out: every open one is aborted, and its producer
+    /// is fenced.
     func abortOpenTransactions() {
-        for id in producers.keys.sorted() { end(producers[id]!, commits: false) }
+        for id in producers.keys.sorted() where !producers[id]!.places.isEmpty {
+            _ = initTransactions(id)
+        }
     }
 
     /// One whole transaction of `id`; throws `Crash` where one is injected.
@@ -191,30 +202,40 @@ public final class MemoryLog {
         guard let producer = producers[id], producer.epoch == epoch else {
             throw MemoryLogError.fenced(id)
         }
+        try folder?.checkUsable()
         try crash(at: .beforeCommit)
-        let half = outbox.entries.count / 2
-        for (i, entry) in outbox.entries.enumerated() {
-            if i == half { try crash(at: .insideCommit) }
-            let key = outbox.key(of: entry)
-            let value = outbox.value(of: entry)
-            let number = try entry.partition ?? partition(entry.topic, forKey: key)
-            let pointer = try partition(entry.topic, number).append(
-                key: key, value: value, headers: outbox.headers(of: entry).encoded,
-                timestamp: entry.timestamp ?? now, producer: producer.number)
-            producer.open[MemoryLog.place(entry.topic, number), default: []].append(pointer)
-            grew(entry.topic, by: (key?.count ?? 0) + (value?.count ?? 0))
-        }
+        try append(outbox, of: producer)
         try crash(at: .beforeEndOfCommit)
         if let group {
             guard groups[group]?.generation == generation else {
                 throw MemoryLogError.staleGeneration(group)
             }
             for position in positions {
-                groups[group]!.offsets[MemoryLog.place(topic, position.partition)] = position.next
+                setOffset(group, try place(topic, position.partition), position.next)
             }
         }
         end(producer, commits: true)
+        try write()
         try crash(at: .afterCommit)
+    }
+
+    private func append(_ outbox: borrowing Outbox, of producer: Producer) throws {
+        let count = outbox.entries.count
+        let number = producer.number
+        let partitions = partitions
+        producer.entries.reserveCapacity(count)
+        for i in 0..<count {
+            if i == count / 2 { try crash(at: .insideCommit) }
+            let entry = outbox.entries[i]
+            let key = outbox.key(of: entry)
+            let place = try place(entry.topic, entry.partition, key: key)
+            if !partitions[place].begin(number) { producer.places.append(place) }
+            producer.entries.append(
+                partitions[place].append(
+                    key: key, value: outbox.value(of: entry),
+                    headers: outbox.headers(of: entry).encoded, timestamp: entry.timestamp ?? now,
+                    producer: number, status: .open))
+        }
     }
 
     // Groups
@@ -250,93 +271,110 @@ public final class MemoryLog {
         return Array(first..<first + each + (at < more ? 1 : 0))
     }
 
-    func committedOffset(_ group: String, _ topic: UInt16, _ partition: Int) -> Int64? {
-        groups[group]?.offsets[MemoryLog.place(topic, partition)]
+    func committedOffset(_ group: String, _ topic: UInt16, _ partition: Int) throws -> Int64? {
+        groups[group]?.offsets[try place(topic, partition)]
+    }
+
+    private func setOffset(_ group: String, _ place: Int, _ next: Int64) {
+        groups[group, default: Group()].offsets[place] = next
+        folder?.changedOffsets.append((group, place))
     }
 
     /// Sets a committed offset outside any transaction.
     public func commitOffset<Topic: RawRepresentable>(
         group: String, _ topic: Topic, partition: Int, next: Int64
     ) where Topic.RawValue == UInt16 {
-        groups[group, default: Group()].offsets[MemoryLog.place(topic.rawValue, partition)] = next
+        guard let place = try? place(topic.rawValue, partition) else {
+            preconditionFailure("topic \(topic) has no partition \(partition)")
+        }
+        setOffset(group, place, next)
     }
 
     // Reading
 
     public func startOffset<Topic: RawRepresentable>(_ topic: Topic, partition: Int) throws -> Int64
     where Topic.RawValue == UInt16 {
-        try self.partition(topic.rawValue, partition).startOffset
+        partitions[try place(topic.rawValue, partition)].startOffset
     }
 
     /// The offset behind the last record, open transactions included.
     public func endOffset<Topic: RawRepresentable>(_ topic: Topic, partition: Int) throws -> Int64
     where Topic.RawValue == UInt16 {
-        try self.partition(topic.rawValue, partition).endOffset
+        partitions[try place(topic.rawValue, partition)].endOffset
     }
 
     /// The offset up to which committed records can be read.
     public func lastStableOffset<Topic: RawRepresentable>(_ topic: Topic, partition: Int) throws
         -> Int64
     where Topic.RawValue == UInt16 {
-        try self.partition(topic.rawValue, partition).lastStableOffset
+        partitions[try place(topic.rawValue, partition)].lastStableOffset
     }
 
     /// Reads committed records from `first` (or the start) below `end` (or the stable end); returns
     /// where the next read should go on.
+    ///
+    /// `body` may append to the log, but not trim or compact it.
     @discardableResult
     public func read<Topic: RawRepresentable>(
         _ topic: Topic, partition: Int, from first: Int64? = nil, upTo end: Int64? = nil,
         _ body: (Record) throws -> Void
     ) throws -> Int64 where Topic.RawValue == UInt16 {
-        let log = try self.partition(topic.rawValue, partition)
-        if let first, first < log.startOffset {
-            throw MemoryLogError.offsetOutOfRange(
-                topic: topics[Int(topic.rawValue)].name, partition: partition, offset: first,
-                start: log.startOffset)
-        }
-        var cursor = MemoryLogPartition.Cursor(offset: first ?? log.startOffset)
-        let below = min(end ?? Int64.max, log.lastStableOffset)
-        while let record = log.next(
-            &cursor, below: below, topic: topic.rawValue, partition: partition)
-        {
-            try body(record)
+        let place = try place(topic.rawValue, partition)
+        var cursor = MemoryLogPartition.Cursor(offset: first ?? partitions[place].startOffset)
+        let below = min(end ?? Int64.max, partitions[place].lastStableOffset)
+        var batch: [Record] = []
+        while cursor.offset < below {
+            batch.removeAll(keepingCapacity: true)
+            try fetch(topic.rawValue, partition, &cursor, below: below, limit: 256, into: &batch)
+            if batch.isEmpty { break }
+            for record in batch { try body(record) }
         }
         return max(cursor.offset, below)
     }
 
     func fetch(
-        _ topic: UInt16, _ number: Int, _ cursor: inout MemoryLogPartition.Cursor, limit: Int,
-        into batch: inout [Record]
+        _ topic: UInt16, _ partition: Int, _ cursor: inout MemoryLogPartition.Cursor,
+        below end: Int64? = nil, limit: Int, into batch: inout [Record]
     ) throws {
-        let log = partitions[Int(topic)][number]
-        guard cursor.offset >= log.startOffset else {
+        let log = partitions + (try place(topic, partition))
+        guard cursor.offset >= log.pointee.startOffset else {
             throw MemoryLogError.offsetOutOfRange(
-                topic: topics[Int(topic)].name, partition: number, offset: cursor.offset,
-                start: log.startOffset)
+                topic: topics[Int(topic)].name, partition: partition, offset: cursor.offset,
+                start: log.pointee.startOffset)
         }
-        let end = log.lastStableOffset
-        while batch.count < limit,
-            let record = log.next(&cursor, below: end, topic: topic, partition: number)
-        {
-            batch.append(record)
-        }
+        log.pointee.fetch(
+            &cursor, below: end ?? log.pointee.lastStableOffset, limit: limit, topic: topic,
+            partition: partition, into: &batch)
     }
 
     // Retention
 
-    /// Forgets records below `offset`, as retention or DeleteRecords does.
+    /// Forgets records below `offset`, as retention or DeleteRecords does; memory and segment files
+    /// go in whole chunks. No reader may hold records of the partition meanwhile.
     public func trim<Topic: RawRepresentable>(_ topic: Topic, partition: Int, before offset: Int64)
         throws
     where Topic.RawValue == UInt16 {
-        try self.partition(topic.rawValue, partition).trim(before: offset)
+        let place = try place(topic.rawValue, partition)
+        try drop([place: partitions[place].trim(before: offset)])
     }
 
-    /// Compacts every compacted topic that has grown by `bytes` since it was last compacted.
-    public func compact(after bytes: Int = 0) {
-        for topic in topics.indices
-        where topics[topic].isCompacted && bytesSinceCompaction[topic] > bytes {
-            for partition in partitions[topic] { partition.compact() }
-            bytesSinceCompaction[topic] = 0
+    /// Compacts every partition of a compacted topic that has grown by more than `bytes`, and by half
+    /// of what it held after its last compaction unless `bytes` is 0. No reader may hold records of
+    /// compacted topics meanwhile.
+    ///
+    /// A partition with an open transaction waits until the next call.
+    public func compact(after bytes: Int = 0) throws {
+        var gone: [Int: [MemoryLogPartition.Chunk]] = [:]
+        for (topic, first) in zip(topics, firstOfTopic) where topic.isCompacted {
+            for place in first..<first + topic.partitions {
+                let grown = partitions[place].bytesSinceCompaction
+                let enough =
+                    bytes == 0 ? 0 : max(bytes, partitions[place].bytesAfterCompaction / 2)
+                if grown > enough, let replaced = partitions[place].compact() {
+                    gone[place] = replaced
+                }
+            }
         }
+        try drop(gone)
     }
 }

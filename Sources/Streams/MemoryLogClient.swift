@@ -52,7 +52,8 @@ public final class MemoryLogClient: LogClient {
             turnOfPartition = (turnOfPartition + 1) % assigned.count
             let partition = assigned[turnOfPartition]
             guard var cursor = cursors[partition] else { continue }
-            try log.fetch(topic, partition, &cursor, limit: limit, into: &batch)
+            try log.fetch(
+                topic, partition, &cursor, limit: limit - batch.count, into: &batch)
             cursors[partition] = cursor
             if batch.count >= limit { break }
         }
@@ -71,7 +72,7 @@ public final class MemoryLogClient: LogClient {
     }
 
     public func committedOffset(partition: Int) throws -> Int64? {
-        log.committedOffset(group, topic, partition)
+        try log.committedOffset(group, topic, partition)
     }
 
     public func startOffset(partition: Int) throws -> Int64 {

@@ -18,12 +18,12 @@ public struct Outbox: ~Copyable {
         public let topic: UInt16
         /// `nil`: the partition follows from the key.
         public let partition: Int?
-        let start: Int
-        let keyEnd: Int
-        let valueEnd: Int
-        let hasKey: Bool
-        let isTombstone: Bool
-        let headersEnd: Int
+        @usableFromInline let start: Int
+        @usableFromInline let keyEnd: Int
+        @usableFromInline let valueEnd: Int
+        @usableFromInline let headersEnd: Int
+        @usableFromInline let hasKey: Bool
+        @usableFromInline let isTombstone: Bool
         /// Milliseconds since the epoch; `nil` = the log's clock.
         public let timestamp: Int64?
     }
@@ -39,6 +39,7 @@ public struct Outbox: ~Copyable {
     public var isSuppressed = false
     /// How many records have been ended, suppressed ones included.
     public private(set) var recordsEnded: UInt64 = 0
+    @usableFromInline var isAtPublishPoint = false
 
     private var topic: UInt16 = 0
     private var partition: Int?
@@ -57,12 +58,18 @@ public struct Outbox: ~Copyable {
     /// - Parameters:
     ///   - partition: where it goes; `nil` = where its key says.
     ///   - hasKey: false for a record with a null key, which needs a partition.
+    @inlinable
     public mutating func begin<Topic: RawRepresentable>(
         _ topic: Topic, partition: Int? = nil, hasKey: Bool = true, timestamp: Int64? = nil
     ) where Topic.RawValue == UInt16 {
+        begin(number: topic.rawValue, partition, hasKey: hasKey, timestamp: timestamp)
+    }
+
+    @usableFromInline
+    mutating func begin(number: UInt16, _ partition: Int?, hasKey: Bool, timestamp: Int64?) {
         precondition(!isOpen, "begin of a record inside a record")
         precondition(hasKey || partition != nil, "a record without key needs a partition")
-        self.topic = topic.rawValue
+        topic = number
         self.partition = partition
         self.hasKey = hasKey
         self.timestamp = timestamp
@@ -108,10 +115,14 @@ public struct Outbox: ~Copyable {
         entries.append(
             Entry(
                 topic: topic, partition: partition, start: start, keyEnd: keyEnd,
-                valueEnd: valueEnd,
-                hasKey: hasKey, isTombstone: isTombstone, headersEnd: bytes.count,
-                timestamp: timestamp))
+                valueEnd: valueEnd, headersEnd: bytes.count, hasKey: hasKey,
+                isTombstone: isTombstone, timestamp: timestamp))
     }
+
+    /// Says that the record being stepped over is a publish point, so that a replay notes the hash of
+    /// everything published up to and with it (`Replay.points`). Costs nothing otherwise.
+    @inlinable
+    public mutating func markPublishPoint() { isAtPublishPoint = true }
 
     /// Takes back the record that was begun and not ended.
     public mutating func cancel() {

@@ -16,7 +16,7 @@ public struct Record {
     /// The record's own timestamp, milliseconds since the epoch.
     public let timestamp: Int64
     /// How many committed records this worker's group had processed in the partition before this one.
-    public internal(set) var ordinal: Int64
+    public var ordinal: Int64
     public let key: ByteSlice?
     /// `nil` is a tombstone.
     public let value: ByteSlice?

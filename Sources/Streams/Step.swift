@@ -13,7 +13,7 @@ public protocol Step: AnyObject {
     /// replayed from.
     var stepVersion: String { get }
 
-    /// The state of a partition of which nothing has been read.
+    /// The state of a partition of which nothing has been read: the same one every time.
     func makeState(partition: Int) -> State
 
     /// Handles one record and appends what to publish, in order. All mutable state is `state`.
@@ -53,8 +53,12 @@ public protocol StateTable: AnyObject {
     /// checkpoint.
     func restoreRow(_ row: UInt32, _ bytes: ByteSlice?) throws(StateError)
 
-    /// Called once after the last `restoreRow`.
-    func finishRestore()
+    /// A number beside the rows that a checkpoint must bring back with them, such as a next age;
+    /// 0 where there is none.
+    var sequence: UInt64 { get }
+
+    /// Called once after the last `restoreRow`, with what `sequence` was at the checkpoint.
+    func finishRestore(sequence: UInt64)
 
     /// Sum over the rows as the last checkpoint wrote them of the hash of row number and bytes,
     /// modulo 2^64. A checkpoint names it, so that a lost or altered row is seen.

@@ -1,0 +1,28 @@
+// One partition in a worker's hands: its state and its place in the log.
+
+import Bytes
+
+/// A partition's state with the position that belongs to it.
+@usableFromInline
+final class OwnedPartition<State: PartitionState> {
+    @usableFromInline let state: State
+    let tables: [any StateTable]
+    @usableFromInline var position: Position
+    var ordinalOfCheckpoint: Int64
+    /// There is no checkpoint yet, or only one of another step version: the next commit writes one, so
+    /// that what is stepped from here on never needs a binary that did not step it.
+    var needsCheckpoint: Bool
+
+    init(state: State, position: Position, needsCheckpoint: Bool) {
+        self.state = state
+        tables = state.tables
+        self.position = position
+        ordinalOfCheckpoint = position.ordinal
+        self.needsCheckpoint = needsCheckpoint
+    }
+
+    func isCheckpointDue(_ limits: WorkerLimits) -> Bool {
+        needsCheckpoint || position.ordinal - ordinalOfCheckpoint >= limits.checkpointRecords
+            || tables.reduce(0) { $0 + $1.changedBytes } >= limits.checkpointBytes
+    }
+}
