@@ -33,11 +33,8 @@ public final class DomainLogReader {
 
     /// Reads one record and tells its kind.
     public func read(_ value: ByteSlice) throws(ContractError) -> DomainLogKind {
-        let members: Int
-        do throws(JSONError) { members = try parser.parseUncounted(value) } catch {
-            throw ContractError(error)
-        }
-        let root = parser.view
+        let root: JSONView
+        do throws(JSONError) { root = try parser.parse(value) } catch { throw ContractError(error) }
         guard root.isObject else { throw .notAnObject(root) }
         guard let word = root.member("kind") else {
             throw .missing("/kind", in: "every record of domain-log")
@@ -46,7 +43,6 @@ public final class DomainLogReader {
         guard let kind = DomainLogKind(text) else {
             throw word.wrongValue(Place("kind"), "a kind of record that domain-log knows")
         }
-        state.pointee.members = 0
         switch kind {
         case .impression: try state.pointee.readImpression(root)
         case .label: try state.pointee.readLabel(root)
@@ -57,9 +53,6 @@ public final class DomainLogReader {
         case .release: try state.pointee.readRelease(root)
         case .settings: try state.pointee.readSettings(root)
         case .tick: try state.pointee.readTick(root)
-        }
-        if state.pointee.members != members {
-            throw ContractError(parser.duplicateMember(in: value))
         }
         return kind
     }
@@ -86,8 +79,6 @@ struct DomainLogReading: ~Copyable {
     var release = Release()
     var settings = SettingsRecord()
     var tick = Tick()
-    /// How many members have been seen, to be compared with how many there are.
-    var members = 0
 
     var history = ReusedList<ByteSlice>()
     var user = NamedScalars()
@@ -104,16 +95,6 @@ struct DomainLogReading: ~Copyable {
     /// Which of the required fields have been seen: a bit each, in the order of the reader's list.
     private var seen: UInt32 = 0
 
-    /// Counts a member; true if it has a value that must be read.
-    @inline(__always)
-    private mutating func begin(_ value: JSONView) -> Bool {
-        members &+= 1
-        return !value.isNull
-    }
-
-    @inline(__always)
-    private mutating func skip(_ value: JSONView) { members &+= value.countAllMembers() }
-
     @inline(__always)
     private func require(_ fields: StaticString..., what: StaticString) throws(ContractError) {
         guard seen != (1 << UInt32(fields.count)) - 1 else { return }
@@ -127,8 +108,7 @@ struct DomainLogReading: ~Copyable {
     mutating func readImpression(_ root: JSONView) throws(ContractError) {
         impression = Impression()
         seen = 0
-        for (name, value) in root.members {
-            guard begin(value) else { continue }
+        for (name, value) in root.members where !value.isNull {
             switch name.count {
             case 4 where name.equals("kind"): break
             case 4 where name.equals("user"):
@@ -152,7 +132,7 @@ struct DomainLogReading: ~Copyable {
                 impression.ordinal = try value.count(Place("ordinal"))
                 seen |= 1 << 2
             case 7 where name.equals("context"):
-                impression.context = try context.read(value, "context", &members)
+                impression.context = try context.read(value, "context")
             case 7 where name.equals("history"):
                 impression.history = try CatalogReading.readTexts(value, "history", into: &history)
             case 8 where name.equals("position"):
@@ -168,11 +148,11 @@ struct DomainLogReading: ~Copyable {
                 impression.impression_id = try value.longID(Place("impression_id"))
                 seen |= 1 << 3
             case 15 where name.equals("user_attributes"):
-                impression.user_attributes = try user.read(value, "user_attributes", &members)
+                impression.user_attributes = try user.read(value, "user_attributes")
             case 16 where name.equals("user_impressions"):
                 impression.user_impressions = try value.amount(Place("user_impressions"))
                 seen |= 1 << 8
-            default: skip(value)
+            default: break
             }
         }
         guard seen == 0x1FF else { return try requireImpression() }
@@ -189,8 +169,7 @@ struct DomainLogReading: ~Copyable {
     mutating func readLabel(_ root: JSONView) throws(ContractError) {
         label = Label()
         seen = 0
-        for (name, value) in root.members {
-            guard begin(value) else { continue }
+        for (name, value) in root.members where !value.isNull {
             switch name.count {
             case 4 where name.equals("kind"): break
             case 4 where name.equals("task"):
@@ -219,7 +198,7 @@ struct DomainLogReading: ~Copyable {
                 seen |= 1 << 3
             case 13 where name.equals("click_time_ms"):
                 label.click_time_ms = try value.time(Place("click_time_ms"))
-            default: skip(value)
+            default: break
             }
         }
         guard seen == 0xFF else { return try requireLabel() }
@@ -235,8 +214,7 @@ struct DomainLogReading: ~Copyable {
     mutating func readJudgment(_ root: JSONView) throws(ContractError) {
         judgment = Judgment()
         seen = 0
-        for (name, value) in root.members {
-            guard begin(value) else { continue }
+        for (name, value) in root.members where !value.isNull {
             if name.equals("time_ms") {
                 judgment.time_ms = try value.time(Place("time_ms"))
                 seen |= 1 << 0
@@ -258,8 +236,6 @@ struct DomainLogReading: ~Copyable {
             } else if name.equals("grade") {
                 judgment.grade = try value.unit(Place("grade"))
                 seen |= 1 << 6
-            } else {
-                skip(value)
             }
         }
         try require(
@@ -272,8 +248,7 @@ struct DomainLogReading: ~Copyable {
     mutating func readItem(_ root: JSONView) throws(ContractError) {
         catalog.start()
         var deleted = false
-        for (name, value) in root.members {
-            guard begin(value) else { continue }
+        for (name, value) in root.members where !value.isNull {
             if name.equals("kind") {
                 continue
             } else if name.equals("deleted") {
@@ -282,7 +257,6 @@ struct DomainLogReading: ~Copyable {
                 try catalog.readKind(value, "item_kind")
             } else {
                 try catalog.read(name, value)
-                skip(value)
             }
         }
         if deleted { try catalog.finishDeleted() } else { try catalog.finish() }
@@ -292,8 +266,7 @@ struct DomainLogReading: ~Copyable {
     mutating func readText(_ root: JSONView) throws(ContractError) {
         text = Text()
         seen = 0
-        for (name, value) in root.members {
-            guard begin(value) else { continue }
+        for (name, value) in root.members where !value.isNull {
             if name.equals("time_ms") {
                 text.time_ms = try value.time(Place("time_ms"))
                 seen |= 1 << 0
@@ -303,8 +276,6 @@ struct DomainLogReading: ~Copyable {
             } else if name.equals("text") {
                 text.text = try value.text(Place("text"))
                 seen |= 1 << 2
-            } else {
-                skip(value)
             }
         }
         try require("time_ms", "hash", "text", what: "a text")
@@ -315,8 +286,7 @@ struct DomainLogReading: ~Copyable {
     mutating func readPrior(_ root: JSONView) throws(ContractError) {
         prior = Prior()
         seen = 0
-        for (name, value) in root.members {
-            guard begin(value) else { continue }
+        for (name, value) in root.members where !value.isNull {
             if name.equals("time_ms") {
                 prior.time_ms = try value.time(Place("time_ms"))
                 seen |= 1 << 0
@@ -346,8 +316,6 @@ struct DomainLogReading: ~Copyable {
                 prior.examples = try value.number(Place("examples"))
             } else if name.equals("weights") {
                 try readWeights(value)
-            } else {
-                skip(value)
             }
         }
         try require(
@@ -387,7 +355,6 @@ struct DomainLogReading: ~Copyable {
         weightValues.removeAll()
         weightStarts.removeAll()
         for (name, list) in object.members {
-            members &+= 1
             guard list.isArray else {
                 throw list.wrongType(Place("weights", name: name), "a list of numbers")
             }
@@ -416,8 +383,7 @@ struct DomainLogReading: ~Copyable {
     mutating func readRelease(_ root: JSONView) throws(ContractError) {
         release = Release()
         seen = 0
-        for (name, value) in root.members {
-            guard begin(value) else { continue }
+        for (name, value) in root.members where !value.isNull {
             if name.equals("time_ms") {
                 release.time_ms = try value.time(Place("time_ms"))
                 seen |= 1 << 0
@@ -434,8 +400,6 @@ struct DomainLogReading: ~Copyable {
                 }
                 release.ordinals = ordinals.list
                 seen |= 1 << 2
-            } else {
-                skip(value)
             }
         }
         try require("time_ms", "hash", "ordinals", what: "a release")
@@ -444,8 +408,7 @@ struct DomainLogReading: ~Copyable {
     mutating func readSettings(_ root: JSONView) throws(ContractError) {
         settings = SettingsRecord()
         seen = 0
-        for (name, value) in root.members {
-            guard begin(value) else { continue }
+        for (name, value) in root.members where !value.isNull {
             if name.equals("time_ms") {
                 settings.time_ms = try value.time(Place("time_ms"))
                 seen |= 1 << 0
@@ -454,14 +417,11 @@ struct DomainLogReading: ~Copyable {
                 seen |= 1 << 1
             } else if name.equals("settings") {
                 guard value.isObject else { throw value.wrongType(Place("settings"), "an object") }
-                members &+= value.countAllMembers()
                 // Settings come once in a long while: a tree may be made of them.
                 canonicalSettings.removeAll()
                 canonicalSettings.element(JSONValue(value))
                 settings.settings = canonicalSettings.slice
                 seen |= 1 << 2
-            } else {
-                skip(value)
             }
         }
         try require("time_ms", "hash", "settings", what: "a settings record")
@@ -470,8 +430,7 @@ struct DomainLogReading: ~Copyable {
     mutating func readTick(_ root: JSONView) throws(ContractError) {
         tick = Tick()
         seen = 0
-        for (name, value) in root.members {
-            guard begin(value) else { continue }
+        for (name, value) in root.members where !value.isNull {
             if name.equals("time_ms") {
                 tick.time_ms = try value.time(Place("time_ms"))
                 seen |= 1 << 0
@@ -485,8 +444,6 @@ struct DomainLogReading: ~Copyable {
                 tick.close = try value.truth(Place("close"))
             } else if name.equals("domains") {
                 try readTickCounts(value)
-            } else {
-                skip(value)
             }
         }
         try require("time_ms", "source", "ordinal", what: "a tick")
@@ -498,7 +455,6 @@ struct DomainLogReading: ~Copyable {
         }
         counts.removeAll()
         for (domain, row) in object.members {
-            members &+= 1
             guard row.isObject else {
                 throw row.wrongType(Place("domains", name: domain), "an object of counts")
             }
@@ -508,8 +464,7 @@ struct DomainLogReading: ~Copyable {
                     "/domains holds \(domain.text), which is no domain's name.")
             }
             var count = TickCounts(domain: domain)
-            for (name, value) in row.members {
-                guard begin(value) else { continue }
+            for (name, value) in row.members where !value.isNull {
                 let number = Int(try value.count(Place("domains", name: domain)))
                 if name.equals("duplicates") {
                     count.duplicates = number

@@ -6,7 +6,7 @@ import JSON
 /// Turns the bytes of a record into an `Event`, or says in a sentence why it cannot.
 ///
 /// One reader a thread, reused: reading allocates nothing of its own. The event and its slices live until the
-/// next `read`, which does not need the record's bytes any longer once it returns.
+/// next `read`.
 public final class EventReader {
     private let parser = JSONParser(maximumDepth: Limit.depth, maximumBytes: Limit.recordBytes)
     private let state: UnsafeMutablePointer<EventReading>
@@ -24,39 +24,21 @@ public final class EventReader {
     /// What the last successful `read` found.
     public var event: Event { state.pointee.event }
 
-    /// Reads one record.
+    /// Reads one record; its bytes are not needed any longer when this returns.
     ///
     /// - Throws: why it is a dead letter; `event` must not be used then.
     public func read(_ value: ByteSlice) throws(ContractError) {
-        let members: Int
-        do throws(JSONError) { members = try parser.parseUncounted(value) } catch {
-            throw ContractError(error)
-        }
-        let root = parser.view
-        guard root.isObject else { throw ContractError.notAnObject(root) }
+        let root: JSONView
+        do throws(JSONError) { root = try parser.parse(value) } catch { throw ContractError(error) }
+        guard root.isObject else { throw .notAnObject(root) }
         do throws(ContractError) {
             try state.pointee.read(root)
         } catch {
             // Names in an envelope mean something else, so it may fail before it is seen to be one.
-            guard !state.pointee.isEnvelope && root.member("specversion") == nil else {
-                return try readEnvelope(root, value, members)
-            }
-            throw error
+            guard root.member("specversion") != nil else { throw error }
+            state.pointee.isEnvelope = true
         }
-        guard !state.pointee.isEnvelope else { return try readEnvelope(root, value, members) }
-        if state.pointee.members != members {
-            throw ContractError(parser.duplicateMember(in: value))
-        }
-        state.pointee.deriveID(from: value)
-    }
-
-    private func readEnvelope(_ root: JSONView, _ value: ByteSlice, _ members: Int)
-        throws(ContractError)
-    {
-        if root.countAllMembers() != members {
-            throw ContractError(parser.duplicateMember(in: value))
-        }
-        try state.pointee.readEnvelope(root)
+        if state.pointee.isEnvelope { try state.pointee.readEnvelope(root) }
         state.pointee.deriveID(from: value)
     }
 }
@@ -75,8 +57,6 @@ private struct EventReading: ~Copyable {
     var user = NamedScalars()
     var context = NamedScalars()
     let derivedID: UnsafeMutablePointer<UInt8> = .allocate(capacity: 32)
-    /// How many members have been seen, to be compared with how many there are.
-    var members = 0
     var isEnvelope = false
     private var hasType = false
     private var hasTime = false
@@ -86,7 +66,6 @@ private struct EventReading: ~Copyable {
     mutating func read(_ root: JSONView) throws(ContractError) {
         start()
         for (name, value) in root.members {
-            members &+= 1
             if value.isNull { continue }
             try read(name, value)
             if isEnvelope { return }
@@ -143,7 +122,6 @@ private struct EventReading: ~Copyable {
     private mutating func start() {
         event = Event()
         items.removeAll()
-        members = 0
         isEnvelope = false
         hasType = false
         hasTime = false
@@ -176,13 +154,12 @@ private struct EventReading: ~Copyable {
         case .value: event.value = try value.number(Place("value"))
         case .currency: event.currency = try value.id(Place("currency"))
         case .grade: event.grade = try value.unit(Place("grade"))
-        case .user: event.user = try user.read(value, "user", &members)
-        case .context: event.context = try context.read(value, "context", &members)
+        case .user: event.user = try user.read(value, "user")
+        case .context: event.context = try context.read(value, "context")
         case .close: event.close = try value.truth(Place("close"))
         case .specversion: isEnvelope = true
         case .unknown:
             event.unknownFields &+= 1
-            members &+= value.countAllMembers()
         }
     }
 
@@ -209,7 +186,6 @@ private struct EventReading: ~Copyable {
             var position = index &+ 1
             var propensity: Double?
             for (name, value) in element.members {
-                members &+= 1
                 if value.isNull { continue }
                 if name.equals("item_id") {
                     item_id = try value.id(Place("items", index, "item_id"))
@@ -219,7 +195,6 @@ private struct EventReading: ~Copyable {
                     propensity = try value.share(Place("items", index, "propensity"))
                 } else {
                     event.unknownFields &+= 1
-                    members &+= value.countAllMembers()
                 }
             }
             guard let item_id else {

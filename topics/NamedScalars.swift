@@ -6,15 +6,12 @@ import JSON
 /// Reads an object of scalars into a list in byte order of the names.
 struct NamedScalars: ~Copyable {
     private var list = ReusedList<NamedScalar>(capacity: Limit.scalars)
-
-    /// - Parameter members: grows by the number of members seen.
-    mutating func read(_ object: JSONView, _ field: StaticString, _ members: inout Int)
+    mutating func read(_ object: JSONView, _ field: StaticString)
         throws(ContractError) -> BorrowedList<NamedScalar>
     {
         guard object.isObject else { throw object.wrongType(Place(field), "an object of scalars") }
         list.removeAll()
         for (name, value) in object.members {
-            members &+= 1
             if value.isNull { continue }
             guard name.count >= 1 && name.count <= Limit.idBytes else {
                 throw ContractError(

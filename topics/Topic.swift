@@ -25,7 +25,8 @@ public enum Topic: UInt16, CaseIterable, Sendable {
     /// Compacted topics keep the newest record of each key; the others keep records for a time.
     public var isCompacted: Bool {
         switch self {
-        case .catalog, .texts, .textVectors, .scores, .domainStatistics, .heads, .releases, .checkpoints:
+        case .catalog, .texts, .textVectors, .scores, .domainStatistics, .heads, .releases,
+            .checkpoints:
             true
         case .events, .domainLog, .examples, .evaluations, .deadLetters: false
         }

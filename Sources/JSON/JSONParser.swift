@@ -1,9 +1,12 @@
-// Strict JSON from bytes: one pass checks every token, json-c builds the values, a count finds equal names.
+// Strict JSON from bytes to a view, with memory that is used again and again: the hot readers' door.
 
 import Bytes
-import CJSONC
 
-/// A json-c tokener that is used again and again; lives on one thread.
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Scans one text after the other; lives on one thread and allocates only for a text longer than any before.
 ///
 /// Accepts RFC 8259 and nothing else: no NaN, no comments, no single quotes, no equal names, no trailing
 /// bytes, no byte order mark, integers within 64 bits, numbers within Double, UTF-8 without lone surrogates.
@@ -13,114 +16,83 @@ public final class JSONParser {
     /// Longer texts are refused.
     public let maximumBytes: Int
 
-    private let tokener: UnsafeMutablePointer<json_tokener>
-    private var root: OpaquePointer?
+    private let memory: UnsafeMutablePointer<JSONMemory>
 
     public init(maximumDepth: Int = 16, maximumBytes: Int = 1 << 20) {
-        precondition(maximumDepth >= 1 && maximumDepth < 10_000, "depth \(maximumDepth)")
-        precondition(maximumBytes < Int32.max, "json-c counts in 32 bits")
+        precondition(maximumDepth >= 1 && maximumDepth <= 1_000, "depth \(maximumDepth)")
+        precondition(maximumBytes >= 1 && maximumBytes < Int32.max, "bytes \(maximumBytes)")
         self.maximumDepth = maximumDepth
         self.maximumBytes = maximumBytes
-        tokener = json_tokener_new_ex(Int32(maximumDepth) + 2)
-        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT)
+        memory = .allocate(capacity: 1)
+        memory.initialize(to: JSONMemory(maximumDepth: maximumDepth))
     }
 
     deinit {
-        json_object_put(root)
-        json_tokener_free(tokener)
+        memory.deinitialize(count: 1)
+        memory.deallocate()
     }
 
-    /// Parses one JSON text; the view lives until the next call.
+    /// Parses one JSON text. The view lives until the next call; `bytes` are not needed any longer.
     public func parse(_ bytes: ByteSlice) throws(JSONError) -> JSONView {
-        let members = try parseUncounted(bytes)
-        let view = JSONView(root)
-        if view.countAllMembers() != members { throw duplicateMember(in: bytes) }
-        return view
+        guard bytes.count > 0 && bytes.count <= maximumBytes else { throw refusal(of: bytes) }
+        let scan = memory.pointee.scan(bytes, maximumDepth: maximumDepth)
+        if let fault = scan.fault { throw error(fault, at: scan.offset, bytes) }
+        return JSONView(memory.pointee.tokens)
     }
 
-    /// What the last successful call parsed.
-    public var view: JSONView { JSONView(root) }
-
-    /// As `parse`, but the caller, who walks everything anyway, compares the number of members that it sees
-    /// with the result, and throws `duplicateMember(in:)` where it sees fewer.
-    public func parseUncounted(_ bytes: ByteSlice) throws(JSONError) -> Int {
-        guard !bytes.isEmpty else {
-            throw JSONError(.empty, path: "", offset: 0, "there are no bytes")
-        }
-        guard bytes.count <= maximumBytes else {
-            throw JSONError(
+    @inline(never)
+    private func refusal(of bytes: ByteSlice) -> JSONError {
+        bytes.isEmpty
+            ? JSONError(.empty, path: "", offset: 0, "there are no bytes")
+            : JSONError(
                 .tooLarge, path: "", offset: maximumBytes,
                 "\(bytes.count) bytes are more than the \(maximumBytes) allowed")
-        }
-        let scan = StrictScan(bytes, maximumDepth: maximumDepth)
-        guard scan.fault == .none else { throw error(scan, bytes) }
-        json_object_put(root)
-        root = nil
-        json_tokener_reset(tokener)
-        root = UnsafeRawPointer(bytes.base).withMemoryRebound(to: CChar.self, capacity: bytes.count)
-        {
-            json_tokener_parse_ex(tokener, $0, Int32(bytes.count))
-        }
-        var outcome = json_tokener_get_error(tokener)
-        var end = json_tokener_get_parse_end(tokener)
-        if outcome == json_tokener_continue {
-            // A number or word at the end of the text ends with it, which only a NUL tells json-c.
-            root = json_tokener_parse_ex(tokener, "", 1)
-            outcome = json_tokener_get_error(tokener)
-            end = bytes.count
-        }
-        guard outcome == json_tokener_success else { throw error(outcome, at: end, bytes) }
-        return scan.members
     }
 
-    /// The error that says which name stands twice in `bytes`.
-    public func duplicateMember(in bytes: ByteSlice) -> JSONError {
-        var finder = PathFinder(bytes)
-        finder.run(to: bytes.count, stopAtDuplicate: true)
+    @inline(never)
+    private func error(_ fault: JSONFault, at offset: Int, _ bytes: ByteSlice) -> JSONError {
+        // The name that stands twice belongs to the path; anything else is looked for up to its place.
+        let end = fault == .duplicateMember ? PathFinder.endOfText(bytes, at: offset) : offset
         return JSONError(
-            .duplicateMember, path: finder.path, offset: finder.offset, "the member is named twice")
-    }
-
-    @inline(never)
-    private func error(_ scan: StrictScan, _ bytes: ByteSlice) -> JSONError {
-        JSONError(
-            scan.fault.kind, path: PathFinder.path(in: bytes, at: scan.offset), offset: scan.offset,
-            scan.fault.reason(maximumDepth: maximumDepth))
-    }
-
-    @inline(never)
-    private func error(_ outcome: json_tokener_error, at end: Int, _ bytes: ByteSlice) -> JSONError
-    {
-        json_object_put(root)
-        root = nil
-        let reason =
-            switch outcome {
-            case json_tokener_continue: "the JSON text is not complete"
-            case json_tokener_error_parse_eof: "the JSON text is not complete"
-            case json_tokener_error_parse_array: "a comma or ] is missing in an array"
-            case json_tokener_error_parse_object_key_name:
-                "a name in double quotes is missing in an object"
-            case json_tokener_error_parse_object_key_sep: "a colon is missing after a name"
-            case json_tokener_error_parse_object_value_sep: "a comma or } is missing in an object"
-            default:
-                end < bytes.count && PathFinder.isComplete(bytes, at: end)
-                    ? "something follows the JSON text" : "a value is missing or out of place"
-            }
-        return JSONError(.syntax, path: PathFinder.path(in: bytes, at: end), offset: end, reason)
+            fault.kind, path: PathFinder.path(in: bytes, at: end), offset: offset,
+            fault.reason(maximumDepth: maximumDepth))
     }
 }
 
-extension JSONView {
-    /// How many members this and all objects inside hold together.
-    public func countAllMembers() -> Int {
-        var total = 0
-        switch kind {
-        case .object:
-            for (_, value) in members { total += 1 + (value.isNull ? 0 : value.countAllMembers()) }
-        case .array:
-            for value in elements where !value.isNull { total += value.countAllMembers() }
-        default: break
-        }
-        return total
+/// The reused memory of a `JSONParser`: a copy of the text, the tape, and the containers that are open.
+private struct JSONMemory: ~Copyable {
+    var bytes: UnsafeMutablePointer<UInt8>
+    var tokens: UnsafeMutablePointer<JSONToken>
+    let levels: UnsafeMutablePointer<JSONScan.Level>
+    var capacity: Int
+
+    init(maximumDepth: Int, capacity: Int = 4096) {
+        bytes = .allocate(capacity: capacity + 8)
+        tokens = .allocate(capacity: capacity)
+        levels = .allocate(capacity: maximumDepth + 1)
+        self.capacity = capacity
+    }
+
+    deinit {
+        bytes.deallocate()
+        tokens.deallocate()
+        levels.deallocate()
+    }
+
+    mutating func scan(_ text: ByteSlice, maximumDepth: Int) -> JSONScan {
+        if text.count > capacity { grow(to: max(text.count, capacity * 2)) }
+        memcpy(bytes, text.base, text.count)
+        UnsafeMutableRawPointer(bytes + text.count).storeBytes(of: 0, as: UInt64.self)
+        return JSONScan(
+            bytes, count: text.count, into: tokens, levels: levels, maximumDepth: maximumDepth)
+    }
+
+    private mutating func grow(to wanted: Int) {
+        bytes.deallocate()
+        tokens.deallocate()
+        capacity = wanted
+        bytes = .allocate(capacity: capacity + 8)
+        // No value takes less than a byte.
+        tokens = .allocate(capacity: capacity)
     }
 }

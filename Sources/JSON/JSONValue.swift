@@ -13,27 +13,6 @@ public enum JSONValue: Sendable {
     case array([JSONValue])
     case object([JSONMember])
 
-    /// Parses a JSON text.
-    public init(parsing bytes: ByteSlice, maximumDepth: Int = 64, maximumBytes: Int = 64 << 20)
-        throws(JSONError)
-    {
-        let parser = JSONParser(maximumDepth: maximumDepth, maximumBytes: maximumBytes)
-        self.init(try parser.parse(bytes))
-    }
-
-    public init(parsing text: String) throws(JSONError) {
-        try self.init(parsing: Array(text.utf8))
-    }
-
-    public init(parsing bytes: [UInt8]) throws(JSONError) {
-        let parsed: Result<JSONValue, JSONError> = bytes.lend { bytes in
-            do throws(JSONError) { return .success(try JSONValue(parsing: bytes)) } catch {
-                return .failure(error)
-            }
-        }
-        self = try parsed.get()
-    }
-
     /// Copies what a view shows.
     public init(_ view: JSONView) {
         switch view.kind {

@@ -1,12 +1,12 @@
-// A look at a parsed value where it lies: nothing is copied, nothing is allocated.
+// A look at a scanned value where it lies: nothing is copied, nothing is allocated.
 
 import Bytes
-import CJSONC
 
 #if canImport(Glibc)
     import Glibc
 #endif
 
+@frozen
 public enum JSONKind: UInt8, Sendable {
     case null, boolean, integer, number, text, array, object
 
@@ -27,148 +27,129 @@ public enum JSONKind: UInt8, Sendable {
 /// A borrowed JSON value: lives until its parser's next `parse`, as do all slices read from it.
 @frozen
 public struct JSONView: BitwiseCopyable {
-    @usableFromInline let object: OpaquePointer?
+    @usableFromInline let token: UnsafePointer<JSONToken>
 
     @inlinable @inline(__always)
-    init(_ object: OpaquePointer?) { self.object = object }
+    init(_ token: UnsafePointer<JSONToken>) { self.token = token }
 
     @inlinable @inline(__always)
-    public var isNull: Bool { object == nil }
+    public var kind: JSONKind { token.pointee.kind }
 
-    @inlinable
-    public var kind: JSONKind {
-        switch json_object_get_type(object) {
-        case json_type_boolean: .boolean
-        case json_type_int: .integer
-        case json_type_double: .number
-        case json_type_string: .text
-        case json_type_array: .array
-        case json_type_object: .object
-        default: .null
-        }
-    }
+    @inlinable @inline(__always)
+    public var isNull: Bool { kind == .null }
+
+    @inlinable @inline(__always)
+    public var isObject: Bool { kind == .object }
+
+    @inlinable @inline(__always)
+    public var isArray: Bool { kind == .array }
 
     /// The text with its full length, NUL characters included; nil unless this is text.
-    @inlinable
+    @inlinable @inline(__always)
     public var text: ByteSlice? {
-        guard json_object_get_type(object) == json_type_string else { return nil }
-        let start = json_object_get_string(object)!
-        let count = Int(json_object_get_string_len(object))
-        return ByteSlice(UnsafeRawPointer(start).assumingMemoryBound(to: UInt8.self), count: count)
+        guard kind == .text else { return nil }
+        return ByteSlice(token.pointee.text, count: Int(token.pointee.extent))
     }
 
     /// The integer, also of a number such as 12.0 that is integral and at most 2^53; nil otherwise.
-    @inlinable
+    @inlinable @inline(__always)
     public var integer: Int64? {
-        switch json_object_get_type(object) {
-        case json_type_int: return json_object_get_int64(object)
-        case json_type_double:
-            let value = json_object_get_double(object)
-            guard value.magnitude <= 0x1p53, value == value.rounded(.towardZero) else { return nil }
-            return Int64(value)
-        default: return nil
-        }
+        if kind == .integer { return Int64(bitPattern: token.pointee.payload) }
+        return kind == .number ? integralNumber : nil
+    }
+
+    @usableFromInline
+    var integralNumber: Int64? {
+        let value = Double(bitPattern: token.pointee.payload)
+        guard value.magnitude <= 0x1p53, value == value.rounded(.towardZero) else { return nil }
+        return Int64(value)
     }
 
     /// The number, always finite; nil unless this is a number.
-    @inlinable
+    @inlinable @inline(__always)
     public var double: Double? {
-        switch json_object_get_type(object) {
-        case json_type_int, json_type_double: json_object_get_double(object)
+        switch kind {
+        case .number: Double(bitPattern: token.pointee.payload)
+        case .integer: Double(Int64(bitPattern: token.pointee.payload))
         default: nil
         }
     }
 
-    @inlinable
-    public var boolean: Bool? {
-        json_object_get_type(object) == json_type_boolean
-            ? json_object_get_boolean(object) != 0 : nil
-    }
-
-    @inlinable
-    public var isObject: Bool { json_object_get_type(object) == json_type_object }
-
-    @inlinable
-    public var isArray: Bool { json_object_get_type(object) == json_type_array }
+    @inlinable @inline(__always)
+    public var boolean: Bool? { kind == .boolean ? token.pointee.payload != 0 : nil }
 
     /// How many members or elements it has; 0 for anything but an object or array.
     @inlinable
-    public var count: Int {
-        switch json_object_get_type(object) {
-        case json_type_object: Int(json_object_object_length(object))
-        case json_type_array: json_object_array_length(object)
-        default: 0
-        }
-    }
+    public var count: Int { isObject || isArray ? Int(token.pointee.payload) : 0 }
 
-    /// An element of an array.
+    /// An element of an array, found by walking to it.
     @inlinable
     public subscript(_ index: Int) -> JSONView {
         precondition(isArray && index >= 0 && index < count, "element \(index) of \(count)")
-        return JSONView(json_object_array_get_idx(object, index))
+        var element = token + 1
+        for _ in 0..<index { element += element.pointee.tokens }
+        return JSONView(element)
     }
 
-    /// A member by name; nil where the object has none of that name.
+    /// A member by name, found by walking to it; nil where the object has none of that name.
+    @inlinable
     public func member(_ name: StaticString) -> JSONView? {
-        var value: OpaquePointer?
-        let found = name.utf8Start.withMemoryRebound(
-            to: CChar.self, capacity: name.utf8CodeUnitCount + 1
-        ) {
-            json_object_object_get_ex(object, $0, &value)
-        }
-        return found != 0 ? JSONView(value) : nil
+        for (candidate, value) in members where candidate.equals(name) { return value }
+        return nil
     }
 
     /// The members in the order of the text; none for anything but an object.
-    @inlinable
+    @inlinable @inline(__always)
     public var members: JSONMembers {
-        guard json_object_get_type(object) == json_type_object else {
-            return JSONMembers(next: nil)
-        }
-        return JSONMembers(next: json_object_get_object(object).pointee.head)
+        JSONMembers(token + 1, end: isObject ? token + Int(token.pointee.extent) : token + 1)
     }
 
     /// The elements of an array; none for anything else.
-    @inlinable
+    @inlinable @inline(__always)
     public var elements: JSONElements {
-        JSONElements(array: object, count: isArray ? json_object_array_length(object) : 0)
+        JSONElements(token + 1, end: isArray ? token + Int(token.pointee.extent) : token + 1)
     }
 }
 
 /// The members of an object, one after the other.
 @frozen
 public struct JSONMembers: Sequence, IteratorProtocol {
-    @usableFromInline var entry: UnsafeMutablePointer<lh_entry>?
+    @usableFromInline var token: UnsafePointer<JSONToken>
+    @usableFromInline let end: UnsafePointer<JSONToken>
 
-    @inlinable init(next entry: UnsafeMutablePointer<lh_entry>?) { self.entry = entry }
+    @inlinable @inline(__always)
+    init(_ token: UnsafePointer<JSONToken>, end: UnsafePointer<JSONToken>) {
+        self.token = token
+        self.end = end
+    }
 
     @inlinable @inline(__always)
     public mutating func next() -> (name: ByteSlice, value: JSONView)? {
-        guard let entry else { return nil }
-        let name = entry.pointee.k.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
-        let length = strlen(UnsafeRawPointer(name).assumingMemoryBound(to: CChar.self))
-        let value = entry.pointee.v
-        self.entry = entry.pointee.next
-        return (ByteSlice(name, count: length), JSONView(OpaquePointer(value)))
+        guard token < end else { return nil }
+        let name = ByteSlice(token.pointee.text, count: Int(token.pointee.extent))
+        let value = JSONView(token + 1)
+        token += 1 + value.token.pointee.tokens
+        return (name, value)
     }
 }
 
 /// The elements of an array, one after the other.
 @frozen
 public struct JSONElements: Sequence, IteratorProtocol {
-    @usableFromInline let array: OpaquePointer?
-    @usableFromInline let count: Int
-    @usableFromInline var index = 0
+    @usableFromInline var token: UnsafePointer<JSONToken>
+    @usableFromInline let end: UnsafePointer<JSONToken>
 
-    @inlinable init(array: OpaquePointer?, count: Int) {
-        self.array = array
-        self.count = count
+    @inlinable @inline(__always)
+    init(_ token: UnsafePointer<JSONToken>, end: UnsafePointer<JSONToken>) {
+        self.token = token
+        self.end = end
     }
 
     @inlinable @inline(__always)
     public mutating func next() -> JSONView? {
-        guard index < count else { return nil }
-        defer { index &+= 1 }
-        return JSONView(json_object_array_get_idx(array, index))
+        guard token < end else { return nil }
+        let element = JSONView(token)
+        token += token.pointee.tokens
+        return element
     }
 }

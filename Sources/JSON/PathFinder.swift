@@ -9,41 +9,37 @@ struct PathFinder {
         var isArray: Bool
         var index = 0
         var name = ""
-        var names: Set<[UInt8]> = []
+        var hasName = false
     }
 
     private let bytes: ByteSlice
     private var levels: [Level] = []
-    private(set) var offset = 0
 
     init(_ bytes: ByteSlice) { self.bytes = bytes }
 
     /// JSON Pointer to the value that holds the byte at `offset`.
     static func path(in bytes: ByteSlice, at offset: Int) -> String {
         var finder = PathFinder(bytes)
-        finder.run(to: offset, stopAtDuplicate: false)
+        finder.run(to: offset)
         return finder.path
     }
 
-    /// Whether a whole value ends before `offset`.
-    static func isComplete(_ bytes: ByteSlice, at offset: Int) -> Bool {
-        var finder = PathFinder(bytes)
-        finder.run(to: offset, stopAtDuplicate: false)
-        return finder.levels.isEmpty
+    /// The byte after the text whose opening quote is at `start`.
+    static func endOfText(_ bytes: ByteSlice, at start: Int) -> Int {
+        PathFinder(bytes).text(from: start).1
     }
 
     var path: String {
         levels.map { level in
             let step = level.isArray ? String(level.index) : level.name
             // An object whose first name has not come yet adds nothing.
-            return !level.isArray && level.names.isEmpty ? "" : "/" + step
+            return !level.isArray && !level.hasName ? "" : "/" + step
         }.joined()
     }
 
-    mutating func run(to end: Int, stopAtDuplicate: Bool) {
+    private mutating func run(to end: Int) {
         var i = 0
         while i < min(end, bytes.count) {
-            offset = i
             switch bytes[i] {
             case UInt8(ascii: "{"): levels.append(Level(isArray: false))
             case UInt8(ascii: "["): levels.append(Level(isArray: true))
@@ -53,7 +49,7 @@ struct PathFinder {
                 let (name, after) = text(from: i)
                 if let last = levels.indices.last, !levels[last].isArray, isColon(after: after) {
                     levels[last].name = PathFinder.escape(String(decoding: name, as: UTF8.self))
-                    if !levels[last].names.insert(name).inserted && stopAtDuplicate { return }
+                    levels[last].hasName = true
                 }
                 i = after
                 continue
@@ -61,7 +57,6 @@ struct PathFinder {
             }
             i += 1
         }
-        offset = end
     }
 
     /// The characters of the text at `start`, escapes resolved, and the byte after it.
