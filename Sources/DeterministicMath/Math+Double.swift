@@ -92,14 +92,21 @@ extension Math {
     }
 
     /// `log(p / (1 - p))`, the logit that belongs to the probability `p`.
+    ///
+    /// Around one half the quotient is close to 1 and its logarithm close to 0: there it is taken of
+    /// `1 + (2p - 1) / (1 - p)`, whose fraction is precise.
     @inlinable @inline(__always)
     public static func logit(_ p: Double) -> Double {
-        // Around one half the quotient is close to 1 and its logarithm close to 0: there the logarithm of
-        // 1 + (2p - 1) / (1 - p), whose argument is precise.
         let isCentral = (p > 0.25 ? p : 1) < 0.75
-        let central = log1p((2 * p - 1) / (1 - p))
-        let outer = log(p / (1 - p))
-        return isCentral ? central : outer
+        let quotient = (isCentral ? 2 * p - 1 : p) / (1 - p)
+        let u = isCentral ? 1 + quotient : quotient
+        let rest = u - 1
+        let error = isCentral ? (1 - (u - rest)) + (quotient - rest) : 0
+        let isDenormal = u < 0x1p-1022
+        let normal = isDenormal ? u * 0x1p54 : u
+        let (m, e) = mantissaAndExponent(normal)
+        let z = logOfProduct(m, isDenormal ? e - 54 : e, correction: error / u)
+        return logEdges(u, z)
     }
 
     /// `r² q(r)` with `e^r = 1 + r + r² q(r)`, for |r| ≤ ln 2 / 2.

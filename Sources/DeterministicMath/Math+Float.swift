@@ -71,12 +71,21 @@ extension Math {
     }
 
     /// `log(p / (1 - p))`, the logit that belongs to the probability `p`.
+    ///
+    /// Around one half the quotient is close to 1 and its logarithm close to 0: there it is taken of
+    /// `1 + (2p - 1) / (1 - p)`, whose fraction is precise.
     @inlinable @inline(__always)
     public static func logit(_ p: Float) -> Float {
         let isCentral = (p > 0.25 ? p : 1) < 0.75
-        let central = log1p((2 * p - 1) / (1 - p))
-        let outer = log(p / (1 - p))
-        return isCentral ? central : outer
+        let quotient = (isCentral ? 2 * p - 1 : p) / (1 - p)
+        let u = isCentral ? 1 + quotient : quotient
+        let rest = u - 1
+        let error = isCentral ? (1 - (u - rest)) + (quotient - rest) : 0
+        let isDenormal = u < 0x1p-126
+        let normal = isDenormal ? u * 0x1p25 : u
+        let (m, e) = mantissaAndExponent(normal)
+        let z = logOfProduct(m, isDenormal ? e - 25 : e, correction: error / u)
+        return logEdges(u, z)
     }
 
     /// 2^k for an integer k in −126 … 127.

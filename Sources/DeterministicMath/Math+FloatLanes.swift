@@ -1,169 +1,146 @@
-// `Math` on `SIMD8<Float>` and on arrays of Float: each lane is the scalar function, so its bits do not
-// depend on where in an array a value stands. The optimiser turns the lane loops into vector code.
+// `Math` on `SIMD8<Float>`: operation by operation what `Math+Float.swift` does, so that each lane has the
+// bits of the scalar function. Written out, because the optimiser does not reliably make vector code of a
+// loop over lanes; a test compares the bits.
 
 extension Math {
-    /// e to the power of each `x`: in each lane the bits of the scalar `exp`.
+    /// e to the power of each `x`.
     @inlinable @inline(__always)
     public static func exp(_ x: SIMD8<Float>) -> SIMD8<Float> {
-        var y = SIMD8<Float>()
-        for i in 0..<8 { y[i] = exp(x[i]) }
-        return y
+        let aboveUnderflow = select(x .< -104, SIMD8<Float>(repeating: -104), x)
+        let c = select(aboveUnderflow .> 89, SIMD8<Float>(repeating: 89), aboveUnderflow)
+        let k = (c * 1.44269504 + 0x1.8p23) - 0x1.8p23
+        let high = c - k * 0.693359375
+        let low = k * -2.12194440e-4
+        let r = high - low
+        let r2 = r * r
+        let q01 = 0.5000000013478402864 + r * 0.16666666683736410823
+        let q23 = 0.041666464799503123763 + r * 0.0083333099799119137928
+        let q45 = 0.0013933663953558519675 + r * 0.00019891781524010625206
+        let tail = r2 * ((q01 + r2 * q23) + (r2 * r2) * q45)
+        let z = scaled(1 + (high - (low - tail)), byTwoTo: k)
+        return select(x .!= x, SIMD8<Float>(repeating: .nan), z)
     }
 
-    /// 2 to the power of each `x`: in each lane the bits of the scalar `exp2`.
+    /// 2 to the power of each `x`.
     @inlinable @inline(__always)
     public static func exp2(_ x: SIMD8<Float>) -> SIMD8<Float> {
-        var y = SIMD8<Float>()
-        for i in 0..<8 { y[i] = exp2(x[i]) }
-        return y
+        let aboveUnderflow = select(x .< -160, SIMD8<Float>(repeating: -160), x)
+        let c = select(aboveUnderflow .> 129, SIMD8<Float>(repeating: 129), aboveUnderflow)
+        let k = (c + 0x1.8p23) - 0x1.8p23
+        let r = c - k
+        let r2 = r * r
+        let c01 = 0.69314718802712552727 + r * 0.24022650760575891478
+        let c23 = 0.055503571099135861889 + r * 0.0096180825535501215752
+        let c45 = 0.0013390865661206543296 + r * 0.00015453164933424574975
+        let y = 1 + r * ((c01 + r2 * c23) + (r2 * r2) * c45)
+        let z = scaled(y, byTwoTo: k)
+        return select(x .!= x, SIMD8<Float>(repeating: .nan), z)
     }
 
-    /// Natural logarithms: in each lane the bits of the scalar `log`.
+    /// Natural logarithms.
     @inlinable @inline(__always)
     public static func log(_ x: SIMD8<Float>) -> SIMD8<Float> {
-        var y = SIMD8<Float>()
-        for i in 0..<8 { y[i] = log(x[i]) }
-        return y
+        let isDenormal = x .< 0x1p-126
+        let normal = select(isDenormal, x * 0x1p25, x)
+        let (m, e) = mantissaAndExponent(normal)
+        let z = logOfProduct(m, select(isDenormal, e - 25, e), correction: .zero)
+        return logEdges(x, z)
     }
 
-    /// Natural logarithms of `1 + x`: in each lane the bits of the scalar `log1p`.
+    /// Natural logarithms of `1 + x`.
     @inlinable @inline(__always)
     public static func log1p(_ x: SIMD8<Float>) -> SIMD8<Float> {
-        var y = SIMD8<Float>()
-        for i in 0..<8 { y[i] = log1p(x[i]) }
-        return y
+        let u = 1 + x
+        let xPart = u - 1
+        let error = (1 - (u - xPart)) + (x - xPart)
+        let (m, e) = mantissaAndExponent(u)
+        let z = logOfProduct(m, e, correction: error / u)
+        return select(x .== 0, x, logEdges(u, z))
     }
 
-    /// Probabilities of logits: in each lane the bits of the scalar `sigmoid`.
+    /// Probabilities of logits.
     @inlinable @inline(__always)
     public static func sigmoid(_ x: SIMD8<Float>) -> SIMD8<Float> {
-        var y = SIMD8<Float>()
-        for i in 0..<8 { y[i] = sigmoid(x[i]) }
-        return y
+        let e = exp(select(x .< 0, x, -x))
+        return select(x .< 0, e, SIMD8<Float>(repeating: 1)) / (1 + e)
     }
 
-    /// `log(1 + e^x)`: in each lane the bits of the scalar `softplus`.
+    /// `log(1 + e^x)`.
     @inlinable @inline(__always)
     public static func softplus(_ x: SIMD8<Float>) -> SIMD8<Float> {
-        var y = SIMD8<Float>()
-        for i in 0..<8 { y[i] = softplus(x[i]) }
-        return y
+        let tail = log1p(exp(select(x .< 0, x, -x)))
+        return select(x .!= x, SIMD8<Float>(repeating: .nan), select(x .< 0, .zero, x) + tail)
     }
 
-    /// Logits of probabilities: in each lane the bits of the scalar `logit`.
+    /// Logits of probabilities.
     @inlinable @inline(__always)
-    public static func logit(_ x: SIMD8<Float>) -> SIMD8<Float> {
-        var y = SIMD8<Float>()
-        for i in 0..<8 { y[i] = logit(x[i]) }
-        return y
+    public static func logit(_ p: SIMD8<Float>) -> SIMD8<Float> {
+        let isCentral = (p .> 0.25) .& (p .< 0.75)
+        let quotient = select(isCentral, 2 * p - 1, p) / (1 - p)
+        let u = select(isCentral, 1 + quotient, quotient)
+        let rest = u - 1
+        let error = select(isCentral, (1 - (u - rest)) + (quotient - rest), .zero)
+        let isDenormal = u .< 0x1p-126
+        let normal = select(isDenormal, u * 0x1p25, u)
+        let (m, e) = mantissaAndExponent(normal)
+        let z = logOfProduct(m, select(isDenormal, e - 25, e), correction: error / u)
+        return logEdges(u, z)
     }
 
-    /// `out[i] = exp(x[i])` for i below `count`; see `map`.
-    @inlinable
-    public static func exp(
-        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
-    ) {
-        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in exp(lanes) }
-    }
-
-    /// `out[i] = exp2(x[i])` for i below `count`; see `map`.
-    @inlinable
-    public static func exp2(
-        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
-    ) {
-        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in exp2(lanes) }
-    }
-
-    /// `out[i] = log(x[i])` for i below `count`; see `map`.
-    @inlinable
-    public static func log(
-        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
-    ) {
-        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in log(lanes) }
-    }
-
-    /// `out[i] = log1p(x[i])` for i below `count`; see `map`.
-    @inlinable
-    public static func log1p(
-        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
-    ) {
-        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in log1p(lanes) }
-    }
-
-    /// `out[i] = sigmoid(x[i])` for i below `count`; see `map`.
-    @inlinable
-    public static func sigmoid(
-        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
-    ) {
-        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in sigmoid(lanes) }
-    }
-
-    /// `out[i] = softplus(x[i])` for i below `count`; see `map`.
-    @inlinable
-    public static func softplus(
-        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
-    ) {
-        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in softplus(lanes) }
-    }
-
-    /// `out[i] = logit(x[i])` for i below `count`; see `map`.
-    @inlinable
-    public static func logit(
-        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>
-    ) {
-        map(x, count: count, into: out) { (lanes: SIMD8<Float>) in logit(lanes) }
-    }
-
-    /// Applies `f` to 8 values at a time; the last group is filled up with zeros.
-    ///
-    /// - Parameters:
-    ///   - x: (count), read.
-    ///   - out: (count), overwritten; may be `x` itself, but must not overlap it otherwise.
     @inlinable @inline(__always)
-    public static func map(
-        _ x: UnsafePointer<Float>, count: Int, into out: UnsafeMutablePointer<Float>,
-        _ f: (SIMD8<Float>) -> SIMD8<Float>
-    ) {
-        var i = 0
-        while i &+ 8 <= count {
-            let lanes = UnsafeRawPointer(x + i).loadUnaligned(as: SIMD8<Float>.self)
-            UnsafeMutableRawPointer(out + i).storeBytes(of: f(lanes), as: SIMD8<Float>.self)
-            i &+= 8
-        }
-        guard i < count else { return }
-        var rest = SIMD8<Float>()
-        for j in 0..<(count &- i) { rest[j] = x[i &+ j] }
-        rest = f(rest)
-        for j in 0..<(count &- i) { out[i &+ j] = rest[j] }
+    static func powerOfTwo(_ k: SIMD8<Float>) -> SIMD8<Float> {
+        SIMD8<Float>(bits: ((k + 0x1.8p23).bits &+ 127) &<< 23)
     }
 
-    /// The sum of `count` values in a fixed order: 8 running sums, of the values whose index leaves the
-    /// same rest when divided by 8, added pairwise at the end.
-    ///
-    /// The order is part of the contract: it is the same for every caller and machine.
-    @inlinable
-    public static func sum(_ x: UnsafePointer<Float>, count: Int) -> Float {
-        var sums = SIMD8<Float>()
-        var i = 0
-        while i &+ 8 <= count {
-            sums += UnsafeRawPointer(x + i).loadUnaligned(as: SIMD8<Float>.self)
-            i &+= 8
-        }
-        for j in 0..<(count &- i) { sums[j] += x[i &+ j] }
-        return sum(sums)
-    }
-
-    /// The sum of 8 lanes, halves added to halves.
     @inlinable @inline(__always)
-    public static func sum(_ x: SIMD8<Float>) -> Float {
-        let four = x.lowHalf + x.highHalf
-        let two = four.lowHalf + four.highHalf
-        return two[0] + two[1]
+    static func scaled(_ y: SIMD8<Float>, byTwoTo k: SIMD8<Float>) -> SIMD8<Float> {
+        let half = (k * 0.5 + 0x1.8p23) - 0x1.8p23
+        return y * powerOfTwo(half) * powerOfTwo(k - half)
     }
 
-    /// `sum` of an array.
-    @inlinable
-    public static func sum(_ x: [Float]) -> Float {
-        x.withUnsafeBufferPointer { $0.isEmpty ? 0 : sum($0.baseAddress!, count: $0.count) }
+    @inlinable @inline(__always)
+    static func mantissaAndExponent(_ x: SIMD8<Float>) -> (m: SIMD8<Float>, e: SIMD8<Float>) {
+        let shifted = x.bits &+ (0x3F80_0000 &- 0x3F35_04F3)
+        let m = SIMD8<Float>(bits: (shifted & 0x007F_FFFF) &+ 0x3F35_04F3)
+        let e = SIMD8<Float>(bits: (shifted &>> 23) | 0x4B00_0000) - (0x1p23 + 127)
+        return (m, e)
     }
+
+    @inlinable @inline(__always)
+    static func logOfProduct(_ m: SIMD8<Float>, _ e: SIMD8<Float>, correction: SIMD8<Float>)
+        -> SIMD8<Float>
+    {
+        let f = m - 1
+        let s = f / (2 + f)
+        let z = s * s
+        let w = z * z
+        let even = w * (0.40000972152 + w * 0.24279078841)
+        let odd = z * (0.66666662693 + w * 0.28498786688)
+        let halfSquare = 0.5 * f * f
+        let low = s * (halfSquare + (odd + even)) + (e * 9.0580006145e-06 + correction)
+        return ((low - halfSquare) + f) + e * 6.9313812256e-01
+    }
+
+    @inlinable @inline(__always)
+    static func logEdges(_ x: SIMD8<Float>, _ z: SIMD8<Float>) -> SIMD8<Float> {
+        let finite = select(x .< .infinity, z, SIMD8<Float>(repeating: .infinity))
+        let nonNegative = select(x .== 0, SIMD8<Float>(repeating: -.infinity), finite)
+        return select(x .>= 0, nonNegative, SIMD8<Float>(repeating: .nan))
+    }
+
+    /// In each lane `a` where `mask` is true, else `b`.
+    @inlinable @inline(__always)
+    static func select(
+        _ mask: SIMDMask<SIMD8<Int32>>, _ a: SIMD8<Float>, _ b: SIMD8<Float>
+    ) -> SIMD8<Float> {
+        b.replacing(with: a, where: mask)
+    }
+}
+
+extension SIMD8<Float> {
+    @inlinable @inline(__always)
+    var bits: SIMD8<UInt32> { unsafeBitCast(self, to: SIMD8<UInt32>.self) }
+
+    @inlinable @inline(__always)
+    init(bits: SIMD8<UInt32>) { self = unsafeBitCast(bits, to: SIMD8<Float>.self) }
 }

@@ -1,13 +1,15 @@
 // Elementary functions whose bits are the same on every x86-64 processor, under every kernel class and
 // in every build: a step may use these where it must not use libm, which differs between versions.
 
+// Only so that libm is linked: a square root that is not one instruction is a call to it, equally exact.
+import Glibc
+
 /// Elementary functions made of IEEE `+ - * /` and bit operations alone.
 ///
 /// Each of those operations is correctly rounded and has one possible result, no fused multiply-add is
 /// ever used, and every function is one fixed sequence of them without a data-dependent branch. So a
 /// call gives the same bits on every machine, and the forms on `SIMD4<Double>`, `SIMD8<Float>` and
-/// arrays, which are the scalar function lane by lane, give the same bits as the scalar one. (The
-/// compiler turns them into vector instructions; without fast-math it may not change a value.)
+/// arrays, which do the same in each lane, give the same bits as the scalar one.
 ///
 /// Every result that is not a number is the one positive quiet NaN, so that NaN has one bit pattern too.
 ///

@@ -32,8 +32,9 @@ public struct Calibration: Mergeable, Equatable {
     @inlinable @inline(__always)
     public mutating func add(logit: Double, clicked: Bool) {
         let logit = Self.held(logit)
+        let negativeLoss = Math.softplus(logit)
         predictions.add(Math.sigmoid(logit))
-        loss.add(Math.softplus(clicked ? -logit : logit))
+        loss.add(clicked ? negativeLoss - logit : negativeLoss)
         examples &+= 1
         positives &+= clicked ? 1 : 0
     }
@@ -42,8 +43,9 @@ public struct Calibration: Mergeable, Equatable {
     @inlinable @inline(__always)
     public mutating func correct(logit: Double) {
         let logit = Self.held(logit)
-        loss.remove(Math.softplus(logit))
-        loss.add(Math.softplus(-logit))
+        let negativeLoss = Math.softplus(logit)
+        loss.remove(negativeLoss)
+        loss.add(negativeLoss - logit)
         positives &+= 1
     }
 

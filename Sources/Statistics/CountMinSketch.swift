@@ -58,11 +58,11 @@ public struct CountMinSketch<let cells: Int>: Mergeable {
         return raised
     }
 
-    /// At least how often the key behind `hash` was added.
-    @inlinable
+    /// At least how often the key behind `hash` was added. May copy the sketch: on a hot path use what `add`
+    /// gives.
     public func estimate(_ hash: UInt64) -> UInt32 {
         let (a, b, c, d) = Self.places(hash)
-        return min(min(counters[a], counters[b]), min(counters[c], counters[d]))
+        return counters.read { min(min($0[a], $0[b]), min($0[c], $0[d])) }
     }
 
     /// Forgets half of every count, rounded down.
@@ -72,9 +72,9 @@ public struct CountMinSketch<let cells: Int>: Mergeable {
     }
 
     public mutating func merge(_ other: CountMinSketch<cells>) {
-        for i in 0..<cells {
-            let (sum, overflow) = counters[i].addingReportingOverflow(other.counters[i])
-            counters[i] = overflow ? .max : sum
+        counters.combine(other.counters) {
+            let (sum, overflow) = $0.addingReportingOverflow($1)
+            $0 = overflow ? .max : sum
         }
     }
 }

@@ -15,6 +15,12 @@ public struct HeavyHitter: Equatable, BitwiseCopyable, Sendable {
         self.weight = weight
         self.error = error
     }
+
+    /// Whether this stands before a key with that weight.
+    @inlinable @inline(__always)
+    func isHeavier(_ otherWeight: Double, _ otherKey: UInt64) -> Bool {
+        weight > otherWeight || (weight == otherWeight && key < otherKey)
+    }
 }
 
 /// Space-Saving: the heaviest keys of a stream in `capacity` counters.
@@ -26,8 +32,11 @@ public struct HeavyHitter: Equatable, BitwiseCopyable, Sendable {
 ///
 /// Merging keeps the bounds (errors add) and is feeding exactly while all keys of both find a counter;
 /// beyond that the counters depend on the order, as they do when feeding. To let weights fade, call
-/// `fade(by:)` once per step of time: all bounds fade alike. An update looks through the keys: 64 of them
-/// take about 20 ns.
+/// `fade(by:)` once per step of time (all bounds fade alike), or add with weights that grow with time,
+/// `2^((time − start) / half-life)`, and fade only when they get large.
+///
+/// Counters stand in order, the heaviest first, so that frequent keys are found at once, the lightest is
+/// the last, and equal contents are equal bytes.
 ///
 /// Memory: 24 bytes a counter and 8.
 ///
@@ -60,57 +69,56 @@ public struct HeavyHitters<let capacity: Int>: Mergeable {
 
     @inlinable
     mutating func add(_ key: UInt64, weight: Double, error: Double) {
-        for i in 0..<capacity where keys[i] == key && weights[i] > 0 {
-            weights[i] += weight
-            errors[i] += error
-            return
+        var place = 0
+        while place < capacity, keys[place] != key || weights[place] == 0 { place &+= 1 }
+        if place == capacity { place = capacity &- 1 }
+        let isNew = keys[place] != key
+        let new = HeavyHitter(
+            key: key, weight: weight + weights[place],
+            error: error + (isNew ? weights[place] : errors[place]))
+        // Those that it passes move down by one.
+        while place > 0, new.isHeavier(weights[place &- 1], keys[place &- 1]) {
+            keys[place] = keys[place &- 1]
+            weights[place] = weights[place &- 1]
+            errors[place] = errors[place &- 1]
+            place &-= 1
         }
-        var lightest = 0
-        for i in 1..<capacity {
-            if weights[i] < weights[lightest]
-                || (weights[i] == weights[lightest] && keys[i] > keys[lightest])
-            {
-                lightest = i
-            }
-        }
-        errors[lightest] = weights[lightest] + error
-        weights[lightest] += weight
-        keys[lightest] = key
+        keys[place] = new.key
+        weights[place] = new.weight
+        errors[place] = new.error
     }
 
-    /// Multiplies all weights by `factor` in 0 … 1, as time passes.
-    @inlinable
+    /// Multiplies all weights by `factor` in 0 … 1, as time passes; what is left of less than 1e-100 goes.
     public mutating func fade(by factor: Double) {
-        totalWeight *= factor
-        for i in 0..<capacity {
-            weights[i] *= factor
-            errors[i] *= factor
+        let old = top(capacity)
+        let total = totalWeight * factor
+        self = HeavyHitters()
+        totalWeight = total
+        for hitter in old where hitter.weight * factor >= 1e-100 {
+            add(hitter.key, weight: hitter.weight * factor, error: hitter.error * factor)
         }
     }
 
     /// Joins another summary. A key that has a counter in one of two full summaries may have had up to the
     /// lightest weight in the other: both bounds take that in.
     public mutating func merge(_ other: HeavyHitters<capacity>) {
-        let (mine, theirs) = (lightestWeight, other.lightestWeight)
+        let (ours, theirs) = (top(capacity), other.top(capacity))
+        let (ourLightest, theirLightest) = (lightestWeight, other.lightestWeight)
         var joined: [HeavyHitter] = []
-        for i in 0..<capacity where weights[i] > 0 {
-            var hitter = HeavyHitter(key: keys[i], weight: weights[i], error: errors[i])
-            if let match = other.find(keys[i]) {
-                hitter.weight += match.weight
-                hitter.error += match.error
-            } else {
-                hitter.weight += theirs
-                hitter.error += theirs
-            }
-            joined.append(hitter)
-        }
-        for i in 0..<capacity where other.weights[i] > 0 && find(other.keys[i]) == nil {
+        for hitter in ours {
+            let match = theirs.first { $0.key == hitter.key }
             joined.append(
                 HeavyHitter(
-                    key: other.keys[i], weight: other.weights[i] + mine,
-                    error: other.errors[i] + mine))
+                    key: hitter.key, weight: hitter.weight + (match?.weight ?? theirLightest),
+                    error: hitter.error + (match?.error ?? theirLightest)))
         }
-        joined.sort(by: Self.isHeavier)
+        for hitter in theirs where !ours.contains(where: { $0.key == hitter.key }) {
+            joined.append(
+                HeavyHitter(
+                    key: hitter.key, weight: hitter.weight + ourLightest,
+                    error: hitter.error + ourLightest))
+        }
+        joined.sort { $0.isHeavier($1.weight, $1.key) }
         let total = totalWeight + other.totalWeight
         self = HeavyHitters()
         totalWeight = total
@@ -122,31 +130,20 @@ public struct HeavyHitters<let capacity: Int>: Mergeable {
     }
 
     /// What a key without a counter may weigh at most; 0 while a counter is free.
-    public var lightestWeight: Double {
-        var lightest = weights[0]
-        for i in 1..<capacity where weights[i] < lightest { lightest = weights[i] }
-        return lightest
-    }
+    public var lightestWeight: Double { weights.read { $0[capacity - 1] } }
 
     /// What is known of `key`, or nil without a counter.
-    public func find(_ key: UInt64) -> HeavyHitter? {
-        for i in 0..<capacity where keys[i] == key && weights[i] > 0 {
-            return HeavyHitter(key: key, weight: weights[i], error: errors[i])
-        }
-        return nil
-    }
+    public func find(_ key: UInt64) -> HeavyHitter? { top(capacity).first { $0.key == key } }
 
     /// The `count` heaviest keys, the heaviest first, equal weights by key.
     public func top(_ count: Int) -> [HeavyHitter] {
-        var all: [HeavyHitter] = []
-        for i in 0..<capacity where weights[i] > 0 {
-            all.append(HeavyHitter(key: keys[i], weight: weights[i], error: errors[i]))
+        keys.read { keys in
+            weights.read { weights in
+                errors.read { errors in
+                    (0..<min(count, capacity)).prefix { weights[$0] > 0 }
+                        .map { HeavyHitter(key: keys[$0], weight: weights[$0], error: errors[$0]) }
+                }
+            }
         }
-        all.sort(by: Self.isHeavier)
-        return Array(all.prefix(count))
-    }
-
-    private static func isHeavier(_ a: HeavyHitter, _ b: HeavyHitter) -> Bool {
-        a.weight != b.weight ? a.weight > b.weight : a.key < b.key
     }
 }

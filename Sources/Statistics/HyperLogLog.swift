@@ -30,15 +30,13 @@ public struct HyperLogLog: Mergeable {
     }
 
     public mutating func merge(_ other: HyperLogLog) {
-        for i in 0..<2048 where other.registers[i] > registers[i] {
-            registers[i] = other.registers[i]
-        }
+        registers.combine(other.registers) { $0 = max($0, $1) }
     }
 
     /// How many different hashes were added.
     public var estimate: Double {
         var multiplicity = [Double](repeating: 0, count: 55)
-        for i in 0..<2048 { multiplicity[Int(registers[i])] += 1 }
+        registers.read { for i in 0..<2048 { multiplicity[Int($0[i])] += 1 } }
         let m = 2048.0
         if multiplicity[0] == m { return 0 }
         var z = m * Self.tau(1 - multiplicity[54] / m)

@@ -28,14 +28,16 @@ public struct PositionTable: Mergeable {
     public mutating func correct(row: Int) { rows[row].correct() }
 
     public mutating func merge(_ other: PositionTable) {
-        for i in 0..<25 { rows[i].merge(other.rows[i]) }
+        rows.combine(other.rows) { $0.merge($1) }
     }
 
     /// Impressions and clicks of all rows.
     public var total: Counts {
-        var total = Counts()
-        for i in 0..<25 { total.merge(rows[i]) }
-        return total
+        rows.read { rows in
+            var total = Counts()
+            for i in 0..<25 { total.merge(rows[i]) }
+            return total
+        }
     }
 
     /// How much more the row is clicked than the average, on the logit, shrunken to 0 by `strength`

@@ -58,13 +58,15 @@ public struct PredictionDrift: BitwiseCopyable, Sendable {
     public var stabilityIndex: Double? {
         let (n, m, _) = sizes
         guard n > 0, m > 0 else { return nil }
-        var index = 0.0
-        for i in 0..<32 where reference[i] > 0 || recent[i] > 0 {
-            let p = (reference[i] + 0.5) / (n + 16)
-            let q = (recent[i] + 0.5) / (m + 16)
-            index += (q - p) * Math.log(q / p)
+        return read { reference, recent in
+            var index = 0.0
+            for i in 0..<32 where reference[i] > 0 || recent[i] > 0 {
+                let p = (reference[i] + 0.5) / (n + 16)
+                let q = (recent[i] + 0.5) / (m + 16)
+                index += (q - p) * Math.log(q / p)
+            }
+            return index
         }
-        return index
     }
 
     /// The index that two samples of one population of these sizes have on average; nil without examples.
@@ -75,13 +77,21 @@ public struct PredictionDrift: BitwiseCopyable, Sendable {
     }
 
     private var sizes: (reference: Double, recent: Double, cells: Int) {
-        var (n, m, cells) = (0.0, 0.0, 0)
-        for i in 0..<32 {
-            n += reference[i]
-            m += recent[i]
-            if reference[i] > 0 || recent[i] > 0 { cells += 1 }
+        read { reference, recent in
+            var (n, m, cells) = (0.0, 0.0, 0)
+            for i in 0..<32 {
+                n += reference[i]
+                m += recent[i]
+                if reference[i] > 0 || recent[i] > 0 { cells += 1 }
+            }
+            return (n, m, cells)
         }
-        return (n, m, cells)
+    }
+
+    private func read<Result>(
+        _ body: (_ reference: UnsafePointer<Double>, _ recent: UnsafePointer<Double>) -> Result
+    ) -> Result {
+        reference.read { reference in recent.read { body(reference, $0) } }
     }
 
     /// Joins a row of the same half-life; references add.
@@ -90,9 +100,7 @@ public struct PredictionDrift: BitwiseCopyable, Sendable {
         let newest = max(time, other.time)
         advance(to: newest, halfLife: halfLife)
         other.advance(to: newest, halfLife: halfLife)
-        for i in 0..<32 {
-            reference[i] += other.reference[i]
-            recent[i] += other.recent[i]
-        }
+        reference.combine(other.reference) { $0 += $1 }
+        recent.combine(other.recent) { $0 += $1 }
     }
 }

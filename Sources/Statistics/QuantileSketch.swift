@@ -37,17 +37,19 @@ public struct QuantileSketch: Mergeable {
     }
 
     public mutating func merge(_ other: QuantileSketch) {
-        for i in 0..<520 {
-            let (sum, overflow) = buckets[i].addingReportingOverflow(other.buckets[i])
-            buckets[i] = overflow ? .max : sum
+        buckets.combine(other.buckets) {
+            let (sum, overflow) = $0.addingReportingOverflow($1)
+            $0 = overflow ? .max : sum
         }
     }
 
     /// How many values were added.
     public var count: UInt64 {
-        var total: UInt64 = 0
-        for i in 0..<520 { total += UInt64(buckets[i]) }
-        return total
+        buckets.read { buckets in
+            var total: UInt64 = 0
+            for i in 0..<520 { total += UInt64(buckets[i]) }
+            return total
+        }
     }
 
     /// The value that the share `q` of all values does not exceed, within 2 %; nil without values.
@@ -57,12 +59,14 @@ public struct QuantileSketch: Mergeable {
         let total = count
         guard total > 0 else { return nil }
         let rank = UInt64(min(max(q, 0), 1) * Double(total - 1))
-        var seen: UInt64 = 0
-        for i in 0..<520 {
-            seen += UInt64(buckets[i])
-            if seen > rank { return Self.value(of: i) }
+        return buckets.read { buckets in
+            var seen: UInt64 = 0
+            for i in 0..<520 {
+                seen += UInt64(buckets[i])
+                if seen > rank { return Self.value(of: i) }
+            }
+            return Self.value(of: 519)
         }
-        return Self.value(of: 519)
     }
 
     private static func value(of bucket: Int) -> Double {

@@ -138,11 +138,9 @@ public struct RatePopulation: Mergeable {
     }
 
     public mutating func merge(_ other: RatePopulation) {
-        for i in 0..<184 {
-            clicks[i] &+= other.clicks[i]
-            misses[i] &+= other.misses[i]
-            impressions[i] &+= other.impressions[i]
-        }
+        clicks.combine(other.clicks) { $0 &+= $1 }
+        misses.combine(other.misses) { $0 &+= $1 }
+        impressions.combine(other.impressions) { $0 &+= $1 }
     }
 
     /// How many items have been seen at least once.
@@ -150,12 +148,8 @@ public struct RatePopulation: Mergeable {
 
     /// Impressions and clicks of all items.
     public var counts: Counts {
-        var total = Counts()
-        for i in 0..<184 {
-            total.impressions &+= impressions[i]
-            total.clicks &+= clicks[i]
-        }
-        return total
+        let sum = { (cells: UnsafePointer<UInt64>) in (0..<184).reduce(0) { $0 &+ cells[$1] } }
+        return Counts(impressions: impressions.read(sum), clicks: clicks.read(sum))
     }
 
     /// The prior that the population and its `parent` make most likely.
@@ -214,16 +208,18 @@ public struct RatePopulation: Mergeable {
 
     /// `Σ_j h_j / (x + j)` and `Σ_j h_j / (x + j)²`.
     private func harmonic(
-        _ histogram: borrowing InlineArray<184, UInt64>, _ x: Double
+        _ histogram: InlineArray<184, UInt64>, _ x: Double
     ) -> (first: Double, second: Double) {
-        var first = 0.0
-        var second = 0.0
-        for i in 0..<184 where histogram[i] > 0 {
-            let inverse = 1 / (x + Self.middle(i))
-            let term = Double(histogram[i]) * inverse
-            first += term
-            second += term * inverse
+        histogram.read { cells in
+            var first = 0.0
+            var second = 0.0
+            for i in 0..<184 where cells[i] > 0 {
+                let inverse = 1 / (x + Self.middle(i))
+                let term = Double(cells[i]) * inverse
+                first += term
+                second += term * inverse
+            }
+            return (first, second)
         }
-        return (first, second)
     }
 }
