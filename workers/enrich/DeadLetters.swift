@@ -37,7 +37,7 @@ final class OutputHeaders {
     let texts: Headers
     private let memory: UnsafeMutablePointer<UInt8>
     private let deadLetters: [UInt8]
-    private var passing = ByteBuffer()
+    @exclusivity(unchecked) private var passing = ByteBuffer()
     private var letter = ByteBuffer()
 
     init(identity: [(name: String, value: String)]) {

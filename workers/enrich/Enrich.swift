@@ -22,10 +22,10 @@ public final class Enrich: Step {
 
     /// Memory that is reused from record to record.
     final class Scratch {
-        var identity = ByteBuffer()
-        var name = ByteBuffer()
-        var names = ReusedList<ByteSlice>(capacity: 64)
-        var counts = ReusedList<TickCounts>(capacity: 64)
+        @exclusivity(unchecked) var identity = ByteBuffer()
+        @exclusivity(unchecked) var name = ByteBuffer()
+        @exclusivity(unchecked) var names = ReusedList<ByteSlice>(capacity: 64)
+        @exclusivity(unchecked) var counts = ReusedList<TickCounts>(capacity: 64)
     }
 
     /// The record that is being handled, as far as outputs name it.

@@ -17,19 +17,20 @@ public final class EnrichState: PartitionState {
     let queries: Table<SeenQuery>
     let domains: Table<DomainRow>
 
-    // Derived from the rows.
-    var due = DueQueue()
-    var waitingDue = DueQueue()
+    // Derived from the rows. The state belongs to one thread and lends itself to one step at a time, so
+    // the checks of exclusive access, a tenth of a step's time, are left out here.
+    @exclusivity(unchecked) var due = DueQueue()
+    @exclusivity(unchecked) var waitingDue = DueQueue()
     /// Open impressions by request and item (nodes 2·row) and by slate and item (2·row + 1).
     let aliases = RowChains()
     /// Waiting events by what they wait for (nodes 2·row and 2·row + 1).
     let waitingFor = RowChains()
     /// By row of `domains`.
-    var resolved: [ResolvedDomain] = []
+    @exclusivity(unchecked) var resolved: [ResolvedDomain] = []
     /// Domains with counts since the last tick.
-    var countedDomains: [UInt32] = []
+    @exclusivity(unchecked) var countedDomains: [UInt32] = []
     /// Open impressions of which a label will go out when a window closes.
-    var labelsToCome = 0
+    @exclusivity(unchecked) var labelsToCome = 0
 
     /// A domain's settings, found once.
     struct ResolvedDomain {

@@ -9,14 +9,14 @@
 /// A derived index: it is rebuilt from the rows after a restore, in the order in which they came.
 /// Every operation takes a few steps, however many nodes share a value.
 final class RowChains {
-    private var values: UnsafeMutablePointer<UInt64>
-    private var next: UnsafeMutablePointer<UInt32>
+    @exclusivity(unchecked) private var values: UnsafeMutablePointer<UInt64>
+    @exclusivity(unchecked) private var next: UnsafeMutablePointer<UInt32>
     /// Of the first node of a chain: its last one.
-    private var previous: UnsafeMutablePointer<UInt32>
-    private var capacity = 0
+    @exclusivity(unchecked) private var previous: UnsafeMutablePointer<UInt32>
+    @exclusivity(unchecked) private var capacity = 0
     /// First nodes, open addressing by value.
-    private var slots: UnsafeMutablePointer<UInt32>
-    private var mask = 0
+    @exclusivity(unchecked) private var slots: UnsafeMutablePointer<UInt32>
+    @exclusivity(unchecked) private var mask = 0
 
     private static let none = UInt32.max
 
