@@ -273,7 +273,7 @@ extension EnrichCounts {
     @Test func `a worker that comes back with other settings does not replay`() throws {
         let log = makeLog()
         var limits = WorkerLimits()
-        limits.checkpointRecords = 2
+        limits.checkpointRecords = 3
         let worker = makeWorker(.test, log, limits: limits)
         _ = try worker.turn()
         for i in 0..<4 {

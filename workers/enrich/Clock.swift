@@ -92,6 +92,7 @@ extension Enrich {
         }
         state.countedDomains.removeAll(keepingCapacity: true)
         state.totals.value.pointee.unpublished = 0
+        outbox.markPublishPoint()
     }
 }
 
