@@ -28,6 +28,15 @@ struct Scratch: ~Copyable {
         return ByteSlice(base + start, count: used - start)
     }
 
+    /// Bytes, then a separator and a number: `list#3`.
+    mutating func text(_ bytes: ByteSlice, _ separator: StaticString, _ number: Int) -> ByteSlice {
+        let start = used
+        append(bytes)
+        append(ByteSlice(separator.utf8Start, count: separator.utf8CodeUnitCount))
+        append(number)
+        return ByteSlice(base + start, count: used - start)
+    }
+
     mutating func text(_ string: String) -> ByteSlice {
         let start = used
         string.lend { append($0) }
