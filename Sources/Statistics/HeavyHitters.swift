@@ -16,10 +16,9 @@ public struct HeavyHitter: Equatable, BitwiseCopyable, Sendable {
         self.error = error
     }
 
-    /// Whether this stands before a key with that weight.
-    @inlinable @inline(__always)
-    func isHeavier(_ otherWeight: Double, _ otherKey: UInt64) -> Bool {
-        weight > otherWeight || (weight == otherWeight && key < otherKey)
+    /// The order of telling: by weight, equal weights by key.
+    func isHeavier(_ other: HeavyHitter) -> Bool {
+        weight > other.weight || (weight == other.weight && key < other.key)
     }
 }
 
@@ -27,16 +26,16 @@ public struct HeavyHitter: Equatable, BitwiseCopyable, Sendable {
 ///
 /// A key without a counter takes over the lightest one with its weight, which becomes its error. With
 /// total weight W: `weight − error ≤ true weight ≤ weight`, `error ≤ W / capacity`, and every key heavier
-/// than W / capacity has a counter. Of equally light counters the one with the greatest key goes, so the
-/// result follows from the stream alone. Whole weights are exact up to 2^53.
+/// than W / capacity has a counter. Which of several equally light ones goes follows from the stream
+/// alone. Whole weights are exact up to 2^53.
 ///
 /// Merging keeps the bounds (errors add) and is feeding exactly while all keys of both find a counter;
 /// beyond that the counters depend on the order, as they do when feeding. To let weights fade, call
 /// `fade(by:)` once per step of time (all bounds fade alike), or add with weights that grow with time,
 /// `2^((time − start) / half-life)`, and fade only when they get large.
 ///
-/// Counters stand in order, the heaviest first, so that frequent keys are found at once, the lightest is
-/// the last, and equal contents are equal bytes.
+/// Counters stand in the order of their weights, so that frequent keys are found at once and the lightest
+/// is the last.
 ///
 /// Memory: 24 bytes a counter and 8.
 ///
@@ -69,23 +68,45 @@ public struct HeavyHitters<let capacity: Int>: Mergeable {
 
     @inlinable
     mutating func add(_ key: UInt64, weight: Double, error: Double) {
-        var place = 0
-        while place < capacity, keys[place] != key || weights[place] == 0 { place &+= 1 }
-        if place == capacity { place = capacity &- 1 }
-        let isNew = keys[place] != key
-        let new = HeavyHitter(
-            key: key, weight: weight + weights[place],
-            error: error + (isNew ? weights[place] : errors[place]))
-        // Those that it passes move down by one.
-        while place > 0, new.isHeavier(weights[place &- 1], keys[place &- 1]) {
-            keys[place] = keys[place &- 1]
-            weights[place] = weights[place &- 1]
-            errors[place] = errors[place &- 1]
-            place &-= 1
+        change { keys, weights, errors in
+            var place = 0
+            while place < capacity, keys[place] != key || weights[place] == 0 { place &+= 1 }
+            if place == capacity { place = capacity &- 1 }
+            let old = weights[place]
+            let newError = error + (keys[place] == key ? errors[place] : old)
+            let newWeight = weight + old
+            // Lighter ones stand before it now: the first of them changes places with it if all of them
+            // weigh the same, else they move down by one.
+            var first = place
+            while first > 0, weights[first &- 1] < newWeight { first &-= 1 }
+            if first < place, weights[first] == weights[place &- 1] {
+                keys[place] = keys[first]
+                weights[place] = weights[first]
+                errors[place] = errors[first]
+                place = first
+            }
+            while place > first {
+                keys[place] = keys[place &- 1]
+                weights[place] = weights[place &- 1]
+                errors[place] = errors[place &- 1]
+                place &-= 1
+            }
+            keys[place] = key
+            weights[place] = newWeight
+            errors[place] = newError
         }
-        keys[place] = new.key
-        weights[place] = new.weight
-        errors[place] = new.error
+    }
+
+    @inlinable @inline(__always)
+    mutating func change(
+        _ body: (
+            _ keys: UnsafeMutablePointer<UInt64>, _ weights: UnsafeMutablePointer<Double>,
+            _ errors: UnsafeMutablePointer<Double>
+        ) -> Void
+    ) {
+        keys.change { keys in
+            weights.change { weights in errors.change { body(keys, weights, $0) } }
+        }
     }
 
     /// Multiplies all weights by `factor` in 0 … 1, as time passes; what is left of less than 1e-100 goes.
@@ -118,7 +139,7 @@ public struct HeavyHitters<let capacity: Int>: Mergeable {
                     key: hitter.key, weight: hitter.weight + ourLightest,
                     error: hitter.error + ourLightest))
         }
-        joined.sort { $0.isHeavier($1.weight, $1.key) }
+        joined.sort { $0.isHeavier($1) }
         let total = totalWeight + other.totalWeight
         self = HeavyHitters()
         totalWeight = total
@@ -137,13 +158,14 @@ public struct HeavyHitters<let capacity: Int>: Mergeable {
 
     /// The `count` heaviest keys, the heaviest first, equal weights by key.
     public func top(_ count: Int) -> [HeavyHitter] {
-        keys.read { keys in
+        let used = keys.read { keys in
             weights.read { weights in
                 errors.read { errors in
-                    (0..<min(count, capacity)).prefix { weights[$0] > 0 }
+                    (0..<capacity).prefix { weights[$0] > 0 }
                         .map { HeavyHitter(key: keys[$0], weight: weights[$0], error: errors[$0]) }
                 }
             }
         }
+        return Array(used.sorted { $0.isHeavier($1) }.prefix(count))
     }
 }

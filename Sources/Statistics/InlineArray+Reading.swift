@@ -12,11 +12,19 @@ extension InlineArray where Element: BitwiseCopyable {
         }
     }
 
+    /// Lends the elements for changing in place, without checks of bounds.
+    @inlinable @inline(__always)
+    mutating func change(_ body: (UnsafeMutablePointer<Element>) -> Void) {
+        withUnsafeMutablePointer(to: &self) {
+            body(UnsafeMutableRawPointer($0).assumingMemoryBound(to: Element.self))
+        }
+    }
+
     /// Changes each element with the element of `other` at the same place.
     @inlinable @inline(__always)
     mutating func combine(_ other: Self, _ body: (inout Element, Element) -> Void) {
         other.read { theirs in
-            for i in 0..<count { body(&self[i], theirs[i]) }
+            change { ours in for i in 0..<Self.count { body(&ours[i], theirs[i]) } }
         }
     }
 }

@@ -107,12 +107,28 @@ import Testing
         }
     }
 
-    @Test func `of equally light counters the greatest key goes`() {
+    @Test func `a new key takes over the lightest counter and owns its weight as an error`() {
         var sketch = HeavyHitters<4>()
-        for key in [9, 3, 7, 5] as [UInt64] { sketch.add(key) }
+        for key in [9, 9, 3, 3, 7, 7, 5] as [UInt64] { sketch.add(key) }
         sketch.add(1)
-        #expect(sketch.find(9) == nil)
+        #expect(sketch.find(5) == nil)
         #expect(sketch.find(1) == HeavyHitter(key: 1, weight: 2, error: 1))
+        sketch.add(0, weight: 2.5)
+        #expect(sketch.top(1) == [HeavyHitter(key: 0, weight: 4.5, error: 2)])
+    }
+
+    @Test func `key 0 and heavy additions keep the order`() {
+        var random = Random(seed: 12)
+        var sketch = HeavyHitters<16>()
+        var truth: [UInt64: Double] = [:]
+        for _ in 0..<500 {
+            let key = UInt64(random.below(16))
+            let weight = Double(1 + random.below(50))
+            sketch.add(key, weight: weight)
+            truth[key, default: 0] += weight
+        }
+        #expect(truth.allSatisfy { sketch.find($0) == HeavyHitter(key: $0, weight: $1, error: 0) })
+        #expect(sketch.lightestWeight == truth.values.min())
     }
 
     @Test func `faded weights let a new favourite pass an old one`() {
