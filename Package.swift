@@ -97,7 +97,7 @@ let package = Package(
         tests("DeterministicMath", ["DeterministicMath"]),
         tests("Statistics", ["Statistics", "DeterministicMath"]),
         tests("JSON", ["JSON", "Bytes"]),
-        tests("Contracts", ["Contracts", "JSON", "Bytes"]),
+        tests("Contracts", ["Contracts", "JSON", "Bytes"], resources: [.embedInCode("golden")]),
         tests("Bytes", ["Bytes"]),
         tests("Streams", ["Streams", "Bytes"]),
     ]

@@ -145,7 +145,8 @@ struct DomainLogReading: ~Copyable {
                 impression.user_clicks = try value.amount(Place("user_clicks"))
                 seen |= 1 << 7
             case 13 where name.equals("impression_id"):
-                impression.impression_id = try value.longID(Place("impression_id"))
+                impression.impression_id = try value.id(
+                    Place("impression_id"), limit: Limit.identityBytes)
                 seen |= 1 << 3
             case 15 where name.equals("user_attributes"):
                 impression.user_attributes = try user.read(value, "user_attributes")
@@ -194,7 +195,8 @@ struct DomainLogReading: ~Copyable {
                 label.revision = Int(try value.integer(Place("revision"), in: 0...1_000_000))
                 seen |= 1 << 7
             case 13 where name.equals("impression_id"):
-                label.impression_id = try value.longID(Place("impression_id"))
+                label.impression_id = try value.id(
+                    Place("impression_id"), limit: Limit.identityBytes)
                 seen |= 1 << 3
             case 13 where name.equals("click_time_ms"):
                 label.click_time_ms = try value.time(Place("click_time_ms"))

@@ -142,7 +142,9 @@ private struct EventReading: ~Copyable {
         case .user_id: event.user_id = try value.id(Place("user_id"))
         case .session_id: event.session_id = try value.id(Place("session_id"))
         case .request_id: event.request_id = try value.id(Place("request_id"))
-        case .impression_id: event.impression_id = try value.id(Place("impression_id"))
+        case .impression_id:
+            event.impression_id = try value.id(
+                Place("impression_id"), limit: Limit.impressionIDBytes)
         case .item_id: event.item_id = try value.id(Place("item_id"))
         case .items: try readItems(value)
         case .position: event.position = try value.position(Place("position"))

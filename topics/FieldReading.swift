@@ -8,6 +8,10 @@ import JSON
 public enum Limit {
     /// Ids and other short texts.
     public static let idBytes = 256
+    /// An impression's id as a click names it: of a slate's place it has `#position` behind it.
+    public static let impressionIDBytes = 264
+    /// An impression's identity in domain-log: that, exploded once more.
+    public static let identityBytes = 272
     /// The text of a query.
     public static let queryBytes = 4096
     /// 9999-12-31T23:59:59.999Z
@@ -31,12 +35,6 @@ extension JSONView {
             throw wrongText(place(), atLeast: 1, atMost: limit)
         }
         return text
-    }
-
-    /// The id of an impression in domain-log: of a slate's place it is an id with `#position` behind it.
-    @inline(__always)
-    func longID(_ place: @autoclosure () -> Place) throws(ContractError) -> ByteSlice {
-        try id(place(), limit: Limit.idBytes + 8)
     }
 
     @inline(__always)

@@ -291,7 +291,7 @@ private struct RecordLists: ~Copyable {
         let name: StaticString = "examples"
         var example = Example()
         example.impression_id = try row.field("impression_id", name, i)
-            .longID(Place(name, i, "impression_id"))
+            .id(Place(name, i, "impression_id"), limit: Limit.identityBytes)
         example.request_id = try row.optional("request_id")?.id(Place(name, i, "request_id"))
         example.time_ms = try row.field("time_ms", name, i).time(Place(name, i, "time_ms"))
         example.task = try row.field("task", name, i).task(Place(name, i, "task"))
