@@ -67,7 +67,7 @@ public struct BetaPrior: BitwiseCopyable, Equatable, Sendable {
     ///
     /// At Beta(0.6, 5.4), an item without impressions where one of ten is clicked, it is 3.8 and the delta
     /// method's 1.9: intervals of ± 1.645 standard deviations around the logit of the mean then hold 88 %
-    /// and 78 %.
+    /// and 79 %.
     public func logitVariance(clicks: Double, impressions: Double) -> Double {
         let a = clicks + strength * mean
         let misses = impressions > clicks ? impressions - clicks : 0

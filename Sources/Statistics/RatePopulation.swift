@@ -19,12 +19,19 @@ public struct LearnedPrior: BitwiseCopyable, Equatable, Sendable {
         self.logStrengthVariance = logStrengthVariance
     }
 
-    /// The variance of the logit of an item's rate: that of the posterior, and the prior mean's own in so
-    /// far as the item still rests on it, `(strength / (n + strength))² · logitMeanVariance`.
+    /// The variance of the logit of an item's rate: that of the posterior, widened for what is not known of
+    /// the prior itself, in so far as the item still rests on it.
+    ///
+    /// With share s = strength / (n + strength) on the prior, posterior rate p and variance V:
+    /// `V (1 + s² var(log strength)) + s² var(logit mean) + (s (mean − p) / (p (1 − p)))² var(log strength)`
+    /// (delta method in the prior's two parameters, which are nearly orthogonal).
     public func logitVariance(clicks: Double, impressions: Double) -> Double {
         let share = prior.strength / (impressions + prior.strength)
+        let rate = prior.rate(clicks: clicks, impressions: impressions)
+        let pull = share * (prior.mean - rate) / (rate * (1 - rate))
         return prior.logitVariance(clicks: clicks, impressions: impressions)
-            + share * share * logitMeanVariance
+            * (1 + share * share * logStrengthVariance)
+            + share * share * logitMeanVariance + pull * pull * logStrengthVariance
     }
 }
 

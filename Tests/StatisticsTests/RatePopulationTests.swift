@@ -187,4 +187,54 @@ import Testing
             to: Counts(impressions: 50_000_000, clicks: 7))
         #expect(bytes(of: stepwise) == bytes(of: atOnce))
     }
+
+    @Test func `a young domain leans on the global prior and leaves it as its own items come`() {
+        // Global: many domains whose items are clicked one time in ten. The young one: three in ten.
+        let global = Self.population(
+            items: 2_000, mean: 0.1, strength: 8, seed: 6, exposure: { _, _ in 30 }
+        ).learnedPrior()
+        var last = global.prior.mean
+        for items in [0, 1, 5, 30, 300] {
+            let young = Self.population(
+                items: items, mean: 0.3, strength: 8, seed: 7, exposure: { _, _ in 30 }
+            ).learnedPrior(parent: global.prior)
+            if items > 0 {
+                #expect(young.prior.mean > last - 0.05, "\(items) items, seeds 6 and 7")
+            }
+            last = young.prior.mean
+        }
+        #expect(abs(last - 0.3) < 0.03, "seeds 6 and 7: \(last)")
+    }
+
+    @Test(arguments: [(0.1, 6.0), (0.05, 20.0), (0.25, 5.0)])
+    func `with the learned prior, 90 % intervals hold 85 to 95 % of new items, shown or not`(
+        mean: Double, strength: Double
+    ) {
+        var random = Random(seed: 13)
+        for items in [50, 1_000] {
+            let learned = (1...20 as ClosedRange<UInt64>).map {
+                Self.population(
+                    items: items, mean: mean, strength: strength, seed: $0,
+                    exposure: { i, _ in 20 + i % 20 }
+                ).learnedPrior()
+            }
+            for impressions in [0, 5, 50, 500] {
+                var inside = 0
+                for i in 0..<2_000 {
+                    let rate = random.beta(strength * mean, strength * (1 - mean))
+                    let (n, c) = (Double(impressions), Double(random.binomial(impressions, rate)))
+                    let center = Math.logit(learned[i % 20].prior.rate(clicks: c, impressions: n))
+                    let deviation = learned[i % 20].logitVariance(clicks: c, impressions: n)
+                        .squareRoot()
+                    if abs(Math.logit(max(rate, 1e-300)) - center) <= 1.645 * deviation {
+                        inside += 1
+                    }
+                }
+                let share = Double(inside) / 2_000
+                #expect(
+                    share >= 0.85 && share <= 0.95,
+                    "\(items) items, \(impressions) impressions: \(share), seeds 13 and 1 to 20")
+            }
+        }
+    }
 }
