@@ -81,7 +81,17 @@ let package = Package(
             "Simulation", ["Bytes", "JSON", "Contracts", "LineFiles", "DeterministicMath"],
             exclude: ["README.md"]),
 
+        library(
+            "Gateway", path: "workers/gateway",
+            ["Streams", "Contracts", "JSON", "LineFiles", "Bytes"], exclude: ["README.md"]),
+
+        library(
+            "Encode", path: "workers/encode", ["Streams", "Contracts", "Bytes"],
+            exclude: ["README.md"]),
+
         // Tests: one target beside each library.
+        tests("Encode", ["Encode", "Streams", "Contracts", "JSON", "Bytes"]),
+        tests("Gateway", ["Gateway", "Streams", "Contracts", "JSON", "LineFiles", "Bytes"]),
         tests("Enrich", ["Enrich", "Streams", "Contracts", "JSON", "Bytes"]),
         tests("CommandLineArguments", ["CommandLineArguments"]),
         tests("LineFiles", ["LineFiles", "Bytes"]),

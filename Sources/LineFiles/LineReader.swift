@@ -77,6 +77,10 @@ public struct LineReader: ~Copyable {
 
     deinit { buffer.deallocate() }
 
+    /// Whether `next` can answer without reading: whoever serves a pipe acts on what is there before
+    /// waiting for more.
+    public var hasBufferedLine: Bool { isAtEnd || find(from: unread.lowerBound) != nil }
+
     /// The next line, or nil at the end of the file.
     public mutating func next() throws(LineFileError) -> Line? {
         var searched = 0

@@ -225,7 +225,8 @@ extension EnrichCounts {
         let settings = CrashTests.settings(seed)
         let log = makeLog(events: 2, domainLog: 3)
         try traffic.append(to: log)
-        let lines = Int64(traffic.events.filter { $0.raw != nil || $0["type"]!.text != "tick" }.count)
+        let lines = Int64(
+            traffic.events.filter { $0.raw != nil || $0["type"]!.text != "tick" }.count)
         let counts = try run(settings, log, seed: seed, workers: 1).counts
         #expect(counts.lines == lines, "seed \(seed)")
         #expect(
@@ -250,8 +251,14 @@ extension EnrichCounts {
                 let task = value["task"]!.text!
                 let name = "\(task) \(domain) \(id)"
                 let isFirst = value["revision"]!.integer == 0
-                if isFirst { first[name, default: 0] += 1 } else { corrected[name, default: 0] += 1 }
-                if task == "click", value["value"]!.integer == 1 { clicked.insert("\(domain) \(id)") }
+                if isFirst {
+                    first[name, default: 0] += 1
+                } else {
+                    corrected[name, default: 0] += 1
+                }
+                if task == "click", value["value"]!.integer == 1 {
+                    clicked.insert("\(domain) \(id)")
+                }
                 if !isFirst {
                     #expect(value["value"]!.integer == 1)
                     #expect(first[name] != nil, "a correction comes after what it corrects")
@@ -290,8 +297,10 @@ extension EnrichCounts {
 
     @Test func `every setting is part of the step's version`() {
         let changes: [(inout EnrichSettings) -> Void] = [
-            { $0.fleet = "x" }, { $0.latenessMilliseconds = 1 }, { $0.publishPeriodMilliseconds = 1 },
-            { $0.futureMilliseconds = 1 }, { $0.duplicateWindowMilliseconds = 1 }, { $0.history = 1 },
+            { $0.fleet = "x" }, { $0.latenessMilliseconds = 1 },
+            { $0.publishPeriodMilliseconds = 1 },
+            { $0.futureMilliseconds = 1 }, { $0.duplicateWindowMilliseconds = 1 },
+            { $0.history = 1 },
             { $0.userHashKey = (1, 2) }, { $0.newDomains = .deadLetter }, { $0.domainsMaximum = 1 },
             { $0.caps.users = 1 }, { $0.caps.items = 1 }, { $0.caps.openImpressions = 1 },
             { $0.caps.queries = 1 }, { $0.caps.duplicates = 1 }, { $0.caps.waitingClicks = 1 },

@@ -1,0 +1,15 @@
+// What a fleet can set about the gateway, with the defaults of the contracts.
+
+/// Settings of the gateway.
+public struct GatewaySettings: Sendable, Equatable {
+    /// The fleet's name: the value of the header that its own ticks carry.
+    public var fleet = "coldstream"
+    /// How far a line may lie ahead of the newest accepted one.
+    public var jumpMilliseconds: Int64 = 86_400_000
+    /// So many lines in a row that agree on a new time make it the time.
+    public var linesThatAgree = 100
+    /// Lines appended in one transaction.
+    public var linesPerTurn = 1_000
+
+    public init() {}
+}

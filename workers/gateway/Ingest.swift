@@ -1,0 +1,393 @@
+// Ingest: lines of files into events and catalog, each once, in whatever pieces it is stopped.
+
+import Bytes
+import Contracts
+import JSON
+import LineFiles
+import Streams
+
+/// Turns one line of somebody else's into events of ours: appends each as one line of JSON with a
+/// newline behind it, none for a line that says nothing (a header), or throws why it cannot.
+public typealias LineMap = (_ line: ByteSlice, _ events: inout ByteBuffer) throws(ContractError) ->
+    Void
+
+/// What an ingest reads and how it ends.
+public struct IngestInput {
+    /// Names the input in checkpoints and dead letters.
+    public var name: String
+    /// JSON lines of events, plain or gzip; `-` is standard input.
+    public var events: String?
+    /// JSON lines of the catalog, in order of time. Each goes before the first event whose time is
+    /// not before its own.
+    public var catalog: String?
+    public var map: LineMap?
+    /// Whether the end of the input closes every window.
+    public var closes = false
+
+    public init(name: String, events: String? = nil, catalog: String? = nil) {
+        self.name = name
+        self.events = events
+        self.catalog = catalog
+    }
+}
+
+/// How far an ingest has come, for a progress bar.
+public struct IngestProgress: Equatable, Sendable {
+    /// Lines before the place where this run began.
+    public var linesSkipped: Int64 = 0
+    public var eventLines: Int64 = 0
+    public var catalogLines: Int64 = 0
+    public var eventsAppended: Int64 = 0
+    public var deadLetters: Int64 = 0
+    /// Of uncompressed content of both files, from their beginnings.
+    public var bytes: Int64 = 0
+    public var newestTime: Int64?
+    public var isDone = false
+}
+
+/// The job that appends an input; used from one thread.
+public final class Ingest<Client: LogClient> {
+    private let settings: GatewaySettings
+    private let client: Client
+    private let input: IngestInput
+    private let moveClock: ((Int64) -> Void)?
+    private let events: LineQueue?
+    private let catalog: LineQueue?
+    private let rule: JumpRule
+    private let eventReader = EventReader()
+    private let catalogReader = CatalogReader()
+    private let eventPartitions: Int
+    private let headers: GatewayHeaders
+    private var outbox = Outbox()
+    private var mapped = ByteBuffer()
+    private var position: IngestPosition
+    private var lines = 0
+    /// The number of the line that `eventReader` holds, where lines are not mapped.
+    private var lineInReader: Int64?
+    /// The number of the catalog line that comes next, and its time; nil: it cannot be read.
+    private var catalogHead: (number: Int64, time: Int64?)?
+    public private(set) var progress = IngestProgress()
+
+    /// Opens the input where the last run left it.
+    ///
+    /// - Parameter moveClock: for a log whose clock follows the data (MemoryLog): told the newest
+    ///   accepted event time before each commit, and records carry it as their timestamp. Nil where
+    ///   the log has a clock of its own.
+    public init(
+        _ settings: GatewaySettings, client: Client, input: IngestInput,
+        moveClock: ((Int64) -> Void)? = nil
+    ) throws {
+        self.settings = settings
+        self.client = client
+        self.input = input
+        self.moveClock = moveClock
+        var position = IngestPosition()
+        var key = ByteBuffer()
+        IngestPosition.appendKey(input.name, to: &key)
+        try client.read(Topic.checkpoints, partition: 0, from: nil, upTo: nil) { record in
+            guard let found = record.key, found.equals(key.slice), let value = record.value else {
+                return
+            }
+            position = try IngestPosition(value, of: input.name)
+        }
+        self.position = position
+        events = try input.events.map {
+            try LineQueue($0, at: position.events, maximumLineBytes: Limit.recordBytes)
+        }
+        catalog = try input.catalog.map {
+            try LineQueue($0, at: position.catalog, maximumLineBytes: Limit.recordBytes)
+        }
+        rule = JumpRule(jump: settings.jumpMilliseconds, linesThatAgree: settings.linesThatAgree)
+        eventPartitions = try client.partitionCount(Topic.events)
+        headers = GatewayHeaders(fleet: settings.fleet)
+        progress.linesSkipped = position.events.lines + position.catalog.lines
+        progress.newestTime = position.newestTime
+        if let newest = position.newestTime { moveClock?(newest) }
+    }
+
+    /// Appends the next lines in one transaction.
+    ///
+    /// - Parameter limit: stops before the first event later than this.
+    /// - Returns: false when the input has ended and everything is appended.
+    @discardableResult
+    public func turn(until limit: Int64? = nil) throws -> Bool {
+        outbox.removeAll()
+        lines = 0
+        let before = position
+        var isStopped = false
+        while lines < settings.linesPerTurn, !isStopped {
+            if lines > 0, let events, !events.isReady { break }
+            guard let line = try events?.peek() else {
+                guard let entry = try catalog?.peek() else { break }
+                takeCatalogLine(entry)
+                continue
+            }
+            isStopped = try !takeEventLine(line, until: limit)
+        }
+        let isAtEnd = try !isStopped && isExhausted()
+        if position != before { position.isClosed = false }
+        if isAtEnd, input.closes, !position.isClosed {
+            for partition in 0..<eventPartitions { appendClosingTick(partition) }
+            position.isClosed = true
+        }
+        if position != before { try commit() }
+        progress.isDone = isAtEnd
+        return !isAtEnd
+    }
+
+    /// The time of the event that comes next, for whoever paces a replay; nil where the next line waits
+    /// for nothing: it cannot be used, or there is none.
+    public func nextEventTime() throws -> Int64? {
+        guard let line = try events?.peek(), let time = time(of: line) else { return nil }
+        return try isAccepted(time) ? time : nil
+    }
+
+    private func isExhausted() throws -> Bool {
+        // A pipe is not waited for here; its end shows when the next turn finds nothing.
+        if lines > 0, let events, !events.isReady { return false }
+        return try events?.peek() == nil && catalog?.peek() == nil
+    }
+
+    private func commit() throws {
+        outbox.begin(Topic.checkpoints, partition: 0)
+        IngestPosition.appendKey(input.name, to: &outbox.bytes)
+        outbox.beginValue()
+        position.append(to: &outbox.bytes)
+        outbox.end(headers: headers.checkpoints)
+        if let newest = position.newestTime { moveClock?(newest) }
+        try client.commit(outbox, positions: [])
+        progress.bytes = position.events.offset + position.catalog.offset
+        progress.newestTime = position.newestTime
+    }
+
+    /// The timestamp of what is appended now; nil: the log's own clock.
+    private var timestamp: Int64? { moveClock == nil ? nil : position.newestTime }
+
+    private func appendClosingTick(_ partition: Int) {
+        var tick = Event(type: .tick, time_ms: position.newestTime ?? 0)
+        tick.close = true
+        outbox.begin(Topic.events, partition: partition, hasKey: false, timestamp: timestamp)
+        outbox.beginValue()
+        tick.append(to: &outbox.bytes)
+        outbox.end(headers: headers.tick)
+    }
+
+    // Events
+
+    /// False: the line is not due yet.
+    private func takeEventLine(_ line: LineQueue.Line, until limit: Int64?) throws -> Bool {
+        var isUsed = true
+        if let time = time(of: line) {
+            isUsed = try isAccepted(time)
+            if isUsed {
+                if let limit, time > limit { return false }
+                while let entry = try dueCatalogLine(before: time) {
+                    if lines == settings.linesPerTurn { return true }
+                    takeCatalogLine(entry)
+                }
+                if lines == settings.linesPerTurn { return true }
+            }
+        }
+        // Looking ahead may have moved the bytes.
+        let line = try events!.peek()!
+        appendEventLine(line, isAccepted: isUsed)
+        position.events = line.end
+        events!.take()
+        lines += 1
+        progress.eventLines += 1
+        return true
+    }
+
+    private func isAccepted(_ time: Int64) throws -> Bool {
+        let events = events!
+        return try rule.accepts(time, newest: position.newestTime) { ahead in
+            try events.peek(ahead).map { self.time(of: $0) }
+        }
+    }
+
+    /// The newest time of what a line says; nil if it cannot be used or says nothing.
+    private func time(of line: LineQueue.Line) -> Int64? {
+        guard !line.isOversized else { return nil }
+        if input.map == nil {
+            lineInReader = nil
+            do throws(ContractError) { try eventReader.read(line.bytes) } catch { return nil }
+            lineInReader = line.number
+            return eventReader.event.type == .tick ? nil : eventReader.event.time_ms
+        }
+        var newest: Int64?
+        forEachEvent(of: line.bytes) { bytes in
+            do throws(ContractError) { try eventReader.read(bytes) } catch { return }
+            if eventReader.event.type == .tick { return }
+            newest = max(newest ?? Int64.min, eventReader.event.time_ms)
+        } onError: { _ in
+        }
+        return newest
+    }
+
+    private func forEachEvent(
+        of line: ByteSlice, _ body: (ByteSlice) -> Void, onError: (ContractError) -> Void
+    ) {
+        guard let map = input.map else {
+            body(line)
+            return
+        }
+        mapped.removeAll()
+        do throws(ContractError) { try map(line, &mapped) } catch {
+            onError(error)
+            return
+        }
+        var start = 0
+        for i in 0..<mapped.count where mapped.slice[i] == UInt8(ascii: "\n") {
+            body(mapped.slice(start..<i))
+            start = i + 1
+        }
+    }
+
+    private func appendEventLine(_ line: LineQueue.Line, isAccepted: Bool) {
+        if let refusal = refusal(of: line) {
+            appendDeadLetter(refusal, line, topic: .events, line.bytes)
+            return
+        }
+        guard isAccepted else {
+            let newest =
+                position.newestTime.map { "the newest accepted time \($0)" } ?? "its neighbours"
+            let message = """
+                The time jumps more than \(settings.jumpMilliseconds) ms ahead of \(newest), and no \
+                \(settings.linesThatAgree) lines in a row agree.
+                """
+            appendDeadLetter(
+                ContractError(.time_jump, path: "/time_ms", message), line, topic: .events,
+                line.bytes)
+            return
+        }
+        forEachEvent(of: line.bytes) { bytes in
+            do throws(ContractError) {
+                if lineInReader != line.number { try eventReader.read(bytes) }
+                guard let key = eventReader.event.key else {
+                    throw ContractError(
+                        .foreign_tick, path: "/type",
+                        "A line must not be a tick; only the fleet itself writes ticks.")
+                }
+                appendEvent(bytes, key: key, time: eventReader.event.time_ms)
+            } catch {
+                appendDeadLetter(error, line, topic: .events, line.bytes)
+            }
+        } onError: { error in
+            appendDeadLetter(error, line, topic: .events, line.bytes)
+        }
+    }
+
+    private func appendEvent(_ bytes: ByteSlice, key: ByteSlice, time: Int64) {
+        position.newestTime = max(position.newestTime ?? time, time)
+        outbox.begin(Topic.events, timestamp: timestamp)
+        outbox.bytes.append(key)
+        outbox.beginValue()
+        outbox.bytes.append(bytes)
+        outbox.end(headers: headers.events)
+        progress.eventsAppended += 1
+    }
+
+    /// Why a line is of no use before anybody reads it.
+    private func refusal(of line: LineQueue.Line) -> ContractError? {
+        if line.isOversized {
+            return ContractError(
+                .too_large, path: "",
+                "The line has \(line.length) bytes; \(Limit.recordBytes) are allowed.")
+        }
+        return nil
+    }
+
+    // Catalog
+
+    private func dueCatalogLine(before time: Int64) throws -> LineQueue.Line? {
+        guard let line = try catalog?.peek() else { return nil }
+        if catalogHead?.number != line.number {
+            catalogHead = (line.number, nil)
+            if !line.isOversized {
+                do throws(ContractError) {
+                    try catalogReader.read(line.bytes)
+                    catalogHead!.time = catalogReader.item.time_ms
+                } catch {}
+            }
+        }
+        // What cannot be read waits for nothing.
+        guard let own = catalogHead!.time else { return line }
+        return own <= time ? line : nil
+    }
+
+    private func takeCatalogLine(_ line: LineQueue.Line) {
+        if let refusal = refusal(of: line) {
+            appendDeadLetter(refusal, line, topic: .catalog, line.bytes)
+        } else {
+            do throws(ContractError) {
+                try catalogReader.read(line.bytes)
+                outbox.begin(Topic.catalog, timestamp: timestamp)
+                outbox.bytes.append(catalogReader.item.item_id)
+                outbox.beginValue()
+                outbox.bytes.append(line.bytes)
+                outbox.end(headers: headers.catalog)
+            } catch {
+                appendDeadLetter(error, line, topic: .catalog, line.bytes)
+            }
+        }
+        position.catalog = line.end
+        catalog!.take()
+        lines += 1
+        progress.catalogLines += 1
+    }
+
+    private func appendDeadLetter(
+        _ error: ContractError, _ line: LineQueue.Line, topic: Topic, _ value: ByteSlice
+    ) {
+        progress.deadLetters += 1
+        error.message.lend { message in
+            topic.name.lend { topic in
+                input.name.lend { name in
+                    var letter = DeadLetter(
+                        error.reason, message: message, topic: topic, key: nil, value: value)
+                    letter.value_bytes = Int(line.length)
+                    letter.input = name
+                    letter.line = line.number
+                    outbox.begin(Topic.deadLetters, timestamp: timestamp)
+                    outbox.bytes.append(topic)
+                    outbox.bytes.append(UInt8(ascii: "/"))
+                    outbox.bytes.append(name)
+                    outbox.beginValue()
+                    letter.append(to: &outbox.bytes)
+                    outbox.end(headers: headers.deadLetters)
+                }
+            }
+        }
+    }
+}
+
+/// The headers of what the gateway writes, encoded once; they live as long as this does.
+private final class GatewayHeaders {
+    private var memory: [UnsafeMutablePointer<UInt8>] = []
+    private(set) var events = Headers()
+    private(set) var catalog = Headers()
+    private(set) var deadLetters = Headers()
+    private(set) var checkpoints = Headers()
+    private(set) var tick = Headers()
+
+    init(fleet: String) {
+        events = keep([("coldstream-schema", "events/1")])
+        catalog = keep([("coldstream-schema", "catalog/1")])
+        deadLetters = keep([("coldstream-schema", "dead-letters/1")])
+        checkpoints = keep([("coldstream-schema", "checkpoints/1")])
+        tick = keep([("coldstream-schema", "events/1"), ("coldstream-tick", fleet)])
+    }
+
+    deinit { for bytes in memory { bytes.deallocate() } }
+
+    private func keep(_ headers: [(String, String)]) -> Headers {
+        var encoded = ByteBuffer()
+        for (name, value) in headers {
+            name.lend { name in value.lend { Headers.append(name, $0, to: &encoded) } }
+        }
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: encoded.count)
+        bytes.update(from: encoded.slice.base, count: encoded.count)
+        memory.append(bytes)
+        return Headers(encoded: ByteSlice(bytes, count: encoded.count))
+    }
+}
