@@ -48,7 +48,8 @@ public struct ConfidenceSequence: Mergeable, Equatable {
         // Mean and variance of the values before, with one pseudo-value of mean ½ and variance ¼.
         let mean = (0.5 + sum) / t
         let variance = (0.25 + squares) / t
-        let tuned = Math.sqrt(2 * 3.6888794541139363 / (variance * t * Math.log1p(t)))  // log(2 / .05)
+        let logTwoOverAlpha = 3.6888794541139363  // at α = 0.05
+        let tuned = Math.sqrt(2 * logTwoOverAlpha / (variance * t * Math.log1p(t)))
         let lambda = tuned < 0.5 ? tuned : 0.5
         let deviation = x - mean
         weight += lambda
