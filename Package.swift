@@ -32,7 +32,8 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 let package = Package(
     name: "Coldstream",
     products: [
-        .executable(name: "coldstream", targets: ["coldstream"])
+        .executable(name: "coldstream", targets: ["coldstream"]),
+        .library(name: "KafkaTransactions", targets: ["KafkaTransactions"]),
     ],
     targets: [
         // C libraries, each behind one door.
@@ -46,6 +47,9 @@ let package = Package(
         .systemLibrary(name: "CVectors", path: "Sources/CVectors"),
         .target(
             name: "COpenBLAS", path: "Sources/COpenBLAS", linkerSettings: [.linkedLibrary("dl")]),
+        .systemLibrary(
+            name: "CRdKafka", path: "Sources/CRdKafka", pkgConfig: "rdkafka",
+            providers: [.apt(["librdkafka-dev"])]),
 
         // What knows nothing of clicks.
         library("Bytes"),
@@ -67,6 +71,7 @@ let package = Package(
         tests(
             "RankingModel", ["RankingModel", "Tensors", "DeterministicMath", "JSON", "Bytes"],
             resources: [.copy("golden")]),
+        library("KafkaTransactions", ["CRdKafka", "Bytes"], exclude: ["README.md"]),
 
         // The vocabulary.
         library(
@@ -93,6 +98,8 @@ let package = Package(
         tests("Encode", ["Encode", "Streams", "Contracts", "JSON", "Bytes"]),
         tests("Gateway", ["Gateway", "Streams", "Contracts", "JSON", "LineFiles", "Bytes"]),
         tests("Enrich", ["Enrich", "Streams", "Contracts", "JSON", "Bytes"]),
+        .target(name: "KafkaTestBroker", path: "Tests/KafkaTestBroker"),
+        tests("KafkaTransactions", ["KafkaTransactions", "CRdKafka", "Bytes", "KafkaTestBroker"]),
         tests("CommandLineArguments", ["CommandLineArguments"]),
         tests("LineFiles", ["LineFiles", "Bytes"]),
         tests(

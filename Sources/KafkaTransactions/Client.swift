@@ -1,0 +1,187 @@
+// What consumers, producers and admin clients share: the handle, its callbacks, its log.
+
+import CRdKafka
+
+/// A line that librdkafka wrote, with secrets taken out.
+public struct LogLine: Equatable, Sendable {
+    /// As in syslog: 3 error, 4 warning, 5 notice, 6 info, 7 debug.
+    public let level: Int
+
+    /// librdkafka's word for what it is about, as in "FAIL" or "SESSTMOUT".
+    public let subject: String
+    public let text: String
+}
+
+/// What callbacks leave behind until the polling thread takes it.
+///
+/// Every callback of librdkafka runs inside a call that the client's one thread makes (`log.queue`
+/// keeps even the log from librdkafka's own threads), so nothing here is locked.
+final class ClientEvents {
+    static let linesKept = 256
+
+    let redaction: Redaction
+    var lines: [LogLine] = []
+    var linesDropped = 0
+
+    /// The newest error that concerns the client as a whole, such as a refused connection.
+    var lastError: KafkaError?
+
+    /// Rebalances that `poll` has not returned yet, oldest first.
+    var rebalances: [Rebalance] = []
+
+    /// A closing consumer gives everything back at once.
+    var isClosing = false
+
+    /// Whether somebody will take `deliveries`.
+    var reportsDeliveries = false
+    var deliveries: [Delivery] = []
+    var failedDeliveries = 0
+    var firstFailure: KafkaError?
+
+    init(_ redaction: Redaction) { self.redaction = redaction }
+
+    static func of(_ opaque: UnsafeMutableRawPointer?) -> ClientEvents {
+        Unmanaged<ClientEvents>.fromOpaque(opaque!).takeUnretainedValue()
+    }
+}
+
+/// A handle of librdkafka with exactly one owner. Not `Sendable`: a client lives on one thread.
+final class Client {
+    enum Kind { case consumer, producer }
+
+    let handle: OpaquePointer
+    let events: ClientEvents
+    private let kind: Kind
+
+    var redaction: Redaction { events.redaction }
+
+    /// - Parameters:
+    ///   - decided: what the client sets, whatever `properties` say.
+    ///   - preferred: what the client sets where `properties` say nothing.
+    ///   - ifKnown: settings of newer versions.
+    init(
+        _ kind: Kind, _ properties: ClientProperties, decided: [String: String],
+        preferred: [String: String] = [:], ifKnown: [String: String] = [:],
+        callbacks: (OpaquePointer) -> Void = { _ in }
+    ) throws(KafkaError) {
+        if let refusal = LibraryVersion.running.refusal {
+            throw KafkaError.settings("use this library", refusal)
+        }
+        let events = ClientEvents(properties.redaction)
+        let configuration = Configuration()
+        try configuration.set(preferred, events.redaction)
+        try configuration.set(properties.settings, events.redaction)
+        try configuration.set(decided, events.redaction)
+        try configuration.set(Self.always, events.redaction)
+        for (key, value) in ifKnown.sorted(by: { $0.key < $1.key })
+        where properties.settings[key] == nil {
+            configuration.setIfKnown(key, value)
+        }
+        configuration.lend { conf in
+            rd_kafka_conf_set_opaque(conf, Unmanaged.passUnretained(events).toOpaque())
+            rd_kafka_conf_set_log_cb(conf, keepLogLine)
+            rd_kafka_conf_set_error_cb(conf, keepError)
+            callbacks(conf)
+        }
+        handle = try configuration.makeClient(
+            kind == .consumer ? RD_KAFKA_CONSUMER : RD_KAFKA_PRODUCER, events.redaction)
+        self.events = events
+        self.kind = kind
+        rd_kafka_set_log_queue(handle, nil)  // to the queue that `poll` serves
+    }
+
+    /// Destroys without leaving the group: `Consumer.close` does that; a crash must not wait for it.
+    deinit {
+        rd_kafka_destroy_flags(
+            handle, kind == .consumer ? Int32(RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) : 0)
+    }
+
+    private static let always = [
+        "log.queue": "true",
+        "socket.nagle.disable": "true",
+    ]
+
+    /// Waits until a broker answers, and tells apart who cannot be reached and who says no.
+    ///
+    /// - Throws: `.fixSettings` when credentials or certificates are refused, `.retry` when nobody
+    ///   answered in time.
+    func connect(
+        timeoutMilliseconds: Int, serve: () -> Void
+    ) throws(KafkaError) {
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        while true {
+            var metadata: UnsafePointer<rd_kafka_metadata>?
+            let slice = Int32(min(500, deadline.remaining))
+            let code = rd_kafka_metadata(handle, 0, nil, &metadata, slice)
+            if code == RD_KAFKA_RESP_ERR_NO_ERROR {
+                rd_kafka_metadata_destroy(metadata)
+                return
+            }
+            serve()
+            if let error = events.lastError, error.remedy == .fixSettings { throw error }
+            if deadline.isOver {
+                let last = events.lastError.map { ": " + $0.reason } ?? ""
+                throw error(
+                    "connect", RD_KAFKA_RESP_ERR__TRANSPORT,
+                    reason: "no broker answered in \(timeoutMilliseconds) ms\(last)")
+            }
+        }
+    }
+
+    func takeLog() -> [LogLine] {
+        var lines = events.lines
+        if events.linesDropped > 0 {
+            lines.append(
+                LogLine(level: 4, subject: "LOG", text: "\(events.linesDropped) lines dropped"))
+        }
+        events.lines = []
+        events.linesDropped = 0
+        return lines
+    }
+
+    func error(
+        _ operation: String, _ code: rd_kafka_resp_err_t, reason: String? = nil,
+        _ repetition: Repetition = .harmless
+    ) -> KafkaError {
+        KafkaError(operation, code, reason: reason, repetition, redaction)
+    }
+
+    /// The error behind `_FATAL`, if the client has raised one.
+    func fatalError(_ operation: String) -> KafkaError? {
+        let (code, reason) = withErrorText { rd_kafka_fatal_error(handle, $0, $1) }
+        guard code != RD_KAFKA_RESP_ERR_NO_ERROR else { return nil }
+        return KafkaError(operation, code, reason: reason, .harmful, isFatal: true, redaction)
+    }
+}
+
+// Callbacks are free functions: a closure written in a place bound to an actor, called on another
+// thread by C, stops the process.
+
+private func keepLogLine(
+    _ client: OpaquePointer?, _ level: Int32, _ subject: UnsafePointer<CChar>?,
+    _ text: UnsafePointer<CChar>?
+) {
+    guard let opaque = rd_kafka_opaque(client) else { return }
+    let events = ClientEvents.of(opaque)
+    guard events.lines.count < ClientEvents.linesKept else {
+        events.linesDropped += 1
+        return
+    }
+    events.lines.append(
+        LogLine(
+            level: Int(level), subject: subject.map { String(cString: $0) } ?? "",
+            text: events.redaction(text.map { String(cString: $0) } ?? "")))
+}
+
+private func keepError(
+    _ client: OpaquePointer?, _ code: Int32, _ reason: UnsafePointer<CChar>?,
+    _ opaque: UnsafeMutableRawPointer?
+) {
+    let events = ClientEvents.of(opaque)
+    let error = KafkaError(
+        "talk to the cluster", rd_kafka_resp_err_t(code),
+        reason: reason.map { String(cString: $0) }, .harmless, events.redaction)
+    // "All brokers are down" says less than the refusal that led to it.
+    if code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN.rawValue, events.lastError != nil { return }
+    events.lastError = error
+}
