@@ -23,7 +23,8 @@ struct LowestFreeRow: ~Copyable {
         starts.initialize(repeating: 0, count: LowestFreeRow.maximumLevels)
     }
 
-    deinit {
+    // Inlinable, or the optimiser of Swift 6.3.1 stops where a store's field is set in a release build.
+    @inlinable deinit {
         words.deallocate()
         starts.deallocate()
     }
