@@ -73,6 +73,11 @@ let package = Package(
             resources: [.copy("golden")]),
         library("KafkaTransactions", ["CRdKafka", "Bytes"], exclude: ["README.md"]),
 
+        // What the network is worth: speed, and quality on a public data set.
+        library(
+            "ModelStudies",
+            ["RankingModel", "Tensors", "DeterministicMath", "Statistics", "JSON", "LineFiles", "Bytes"]),
+
         // The vocabulary.
         library(
             "Contracts", path: "topics", ["JSON", "Bytes"],
@@ -108,7 +113,9 @@ let package = Package(
 
         .executableTarget(
             name: "coldstream",
-            dependencies: ["Bytes", "JSON", "Contracts", "Streams", "Statistics"],
+            dependencies: [
+                "Bytes", "JSON", "Contracts", "Streams", "Statistics", "ModelStudies", "Tensors",
+            ],
             path: "Sources/coldstream"),
 
         tests("DeterministicMath", ["DeterministicMath"]),

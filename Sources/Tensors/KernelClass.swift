@@ -18,6 +18,8 @@ public enum KernelClass: String, Sendable, CaseIterable {
 /// A failure to set up the arithmetic.
 public struct KernelError: Error, Equatable, CustomStringConvertible {
     public let description: String
+
+    public init(description: String) { self.description = description }
 }
 
 /// The process's choice of kernels.
