@@ -115,6 +115,7 @@ let package = Package(
             name: "coldstream",
             dependencies: [
                 "Bytes", "JSON", "Contracts", "Streams", "Statistics", "ModelStudies", "Tensors",
+                "RankingModel",
             ],
             path: "Sources/coldstream"),
 

@@ -8,7 +8,10 @@ import Tensors
 /// - Parameters:
 ///   - numerics: kernels to use; nil for the fastest.
 ///   - threads: also measure with so many threads.
-func benchModel(numerics: String?, threads: Int = 1, json: Bool = false) throws {
+///   - only: the one figure to take, such as `train_1024`.
+func benchModel(
+    numerics: String?, threads: Int = 1, json: Bool = false, only: String? = nil
+) throws {
     if let numerics {
         guard let family = KernelClass(rawValue: numerics) else {
             throw KernelError(description: "numerics \(numerics) is neither haswell nor skylakex")
@@ -20,9 +23,14 @@ func benchModel(numerics: String?, threads: Int = 1, json: Bool = false) throws 
     let study = SpeedStudy()
     var figures: [SpeedFigure] = []
     for training in [true, false] {
-        for count in [1024, 32, 1] { figures.append(study.measure(training: training, count)) }
+        for count in [1024, 32, 1] {
+            if let only, only != "\(training ? "train" : "forward")_\(count)" { continue }
+            figures.append(study.measure(training: training, count))
+        }
     }
-    if threads > 1 { figures.append(study.measure(training: true, 1024, threads: threads)) }
+    if threads > 1, only == nil {
+        figures.append(study.measure(training: true, 1024, threads: threads))
+    }
     if json {
         let lines = figures.map {
             #"{"detail":"\#($0.detail)","name":"\#($0.name)","unit":"examples/s","value":\#($0.value)}"#
