@@ -56,6 +56,8 @@ public final class Optimizer {
         tableSquares = other.tableSquares.map { Block(copying: $0) }
     }
 
+    func replaceTableSquares(_ table: Int, _ block: Block) { tableSquares[table] = block }
+
     /// One update from the gradients of `network`'s last backward pass.
     ///
     /// - Parameter scale: what both rates are multiplied by.
@@ -140,12 +142,7 @@ public final class Optimizer {
     private func step(_ network: Network, table index: Int, scale: Float) {
         let table = network.parameters.tables[index]
         let touched = network.tableGradients[index]
-        if tableSquares[index].count < table.weights.count {
-            let larger = Block(count: table.weights.count)
-            larger.base.update(
-                from: tableSquares[index].base, count: tableSquares[index].count)
-            tableSquares[index] = larger
-        }
+        if tableSquares[index].count < table.weights.count { fitTables(network.parameters) }
         let width = table.width
         let acc = tableSquares[index].base
         let rate = settings.tableRate * scale

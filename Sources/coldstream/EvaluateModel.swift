@@ -19,3 +19,24 @@ func evaluateRankLens(folder: String, seeds: Int, variants: [String]) throws {
     }
     print(JointReport.domains(rows, names: data.domainNames))
 }
+
+/// Prints table (e): online learning on four held-out domains, beside the reference program.
+func evaluateOnline(folder: String, seeds: Int) throws {
+    let study = OnlineStudy(try RankLens(folder))
+    var sums: [String: [[Double]]] = [:]
+    for seed in 0..<seeds {
+        var means: [String: [Double]] = [:]
+        for held in OnlineStudy.held {
+            for (name, report) in study.run(held: held, seed: UInt64(seed)) {
+                let old = means[name] ?? Array(repeating: 0, count: 6)
+                means[name] = zip(old, report.values).map { $0 + $1 / 4 }
+            }
+        }
+        for (name, values) in means { sums[name, default: []].append(values) }
+    }
+    print(OnlineReport.header)
+    for (i, reference) in OnlineStudy.reference.enumerated() {
+        guard let runs = sums[reference.name] else { continue }
+        print(OnlineReport.line(i, runs))
+    }
+}

@@ -13,6 +13,9 @@ if words.starts(with: ["bench", "model"]) {
         folder: rest[0], seeds: rest.count > 1 ? Int(rest[1])! : 5,
         variants: rest.count > 2
             ? Array(rest.dropFirst(2)) : ["single (separate models)"] + ModelConfiguration.variants)
+} else if words.starts(with: ["evaluate", "online"]) {
+    let rest = Array(words.dropFirst(2))
+    try evaluateOnline(folder: rest[0], seeds: rest.count > 1 ? Int(rest[1])! : 3)
 } else {
     print("coldstream")
 }
