@@ -149,14 +149,13 @@ public struct Release {
         let path = folder + "/" + Self.manifestName
         let file: SafetensorsFile
         do {
-            let bytes = try MappedFile(path).bytes.copy()
+            let bytes = try MappedFile(path).lend { $0.copy() }
             manifest = try ReleaseManifest(bytes, from: path)
             if let hash, hash != manifest.hash {
                 throw ReleaseError("\(path) is the release \(manifest.hash), not \(hash)")
             }
             let weights = folder + "/" + Self.weightsName
-            let mapped = try MappedFile(weights)
-            let found = withExtendedLifetime(mapped) { SHA256.hex(mapped.bytes) }
+            let found = try MappedFile(weights).lend { SHA256.hex($0) }
             guard found == manifest.weightsHash else {
                 throw ReleaseError(
                     "\(weights) was changed after it was written: its SHA-256 is \(found), the "

@@ -47,6 +47,11 @@ public final class MappedFile: @unchecked Sendable {
 
     deinit { munmap(UnsafeMutableRawPointer(mutating: base), length) }
 
+    /// Lends the file's bytes for the length of `body`.
+    public func lend<Result>(_ body: (ByteSlice) -> Result) -> Result {
+        withExtendedLifetime(self) { body(bytes) }
+    }
+
     /// The file's bytes; valid while this object lives.
-    public var bytes: ByteSlice { ByteSlice(UnsafeRawBufferPointer(start: base, count: count)) }
+    var bytes: ByteSlice { ByteSlice(UnsafeRawBufferPointer(start: base, count: count)) }
 }
