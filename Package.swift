@@ -122,7 +122,7 @@ let package = Package(
         tests("DeterministicMath", ["DeterministicMath"]),
         tests("Statistics", ["Statistics", "DeterministicMath"]),
         tests("JSON", ["JSON", "Bytes"]),
-        tests("Contracts", ["Contracts", "JSON", "Bytes"], resources: [.embedInCode("golden")]),
+        tests("Contracts", ["Contracts", "JSON", "Bytes", "DeterministicMath"], resources: [.embedInCode("golden")]),
         tests("Bytes", ["Bytes"]),
         tests("Streams", ["Streams", "Bytes"]),
     ]

@@ -214,10 +214,10 @@ private struct EventReading: ~Copyable {
 
     /// Checks what only all fields together can tell.
     @inline(__always)
-    private func finish() throws(ContractError) {
+    private mutating func finish() throws(ContractError) {
         guard hasType else { throw .missing("/type", in: "every event") }
         guard hasTime else { throw .missing("/time_ms", in: "every event") }
-        if event.type == .tick { return }
+        if event.type == .tick { return finishTick() }
         if event.domain.isEmpty { throw .missing("/domain", in: "every event") }
         if event.user_id == nil && event.session_id == nil {
             throw .missing("/user_id", in: "every event (or session_id, where nobody is signed in)")
@@ -230,6 +230,14 @@ private struct EventReading: ~Copyable {
         }
     }
 
+    /// A tick says how far time has come, and nothing else.
+    private mutating func finishTick() {
+        var tick = Event(type: .tick, time_ms: event.time_ms)
+        tick.close = event.close
+        tick.unknownFields = event.unknownFields
+        event = tick
+    }
+
     @inline(__always)
     private func finishImpression() throws(ContractError) {
         guard event.items.isEmpty else { return try finishSlate() }
@@ -239,18 +247,28 @@ private struct EventReading: ~Copyable {
     }
 
     private func finishSlate() throws(ContractError) {
-        let conflicts: [(StaticString, Bool)] = [
-            ("item_id", event.item_id != nil), ("position", event.position != nil),
-            ("propensity", event.propensity != nil),
-        ]
-        for (field, isThere) in conflicts where isThere {
-            throw ContractError(
-                .conflicting_fields, path: "/\(field)",
-                "/\(field) must not stand beside /items; a slate says it of each item.")
+        if event.item_id != nil { throw besideItems("item_id") }
+        if event.position != nil { throw besideItems("position") }
+        if event.propensity != nil { throw besideItems("propensity") }
+        // Two items in one place would be two impressions with one id. Places mostly ascend.
+        var previous = 0
+        for item in event.items {
+            guard item.position > previous else { return try refuseEqualPositions() }
+            previous = item.position
         }
-        // Two items in one place would be two impressions with one id.
+    }
+
+    private func besideItems(_ field: StaticString) -> ContractError {
+        ContractError(
+            .conflicting_fields, path: "/\(field)",
+            "/\(field) must not stand beside /items; a slate says it of each item.")
+    }
+
+    @inline(never)
+    private func refuseEqualPositions() throws(ContractError) {
         var places = Set<Int>()
-        for (index, item) in event.items.enumerated() where !places.insert(item.position).inserted {
+        for (index, item) in event.items.enumerated()
+        where !places.insert(item.position).inserted {
             throw ContractError(
                 .conflicting_fields, path: "/items/\(index)/position",
                 "/items/\(index)/position is \(item.position), which another item of the slate has."

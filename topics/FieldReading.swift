@@ -90,10 +90,11 @@ extension JSONView {
         try integer(place(), in: Limit.count)
     }
 
-    /// Any finite number.
+    /// Any finite number that a double keeps exactly.
     @inline(__always)
     func number(_ place: @autoclosure () -> Place) throws(ContractError) -> Double {
         guard let double else { throw wrongNumber(place(), isInteger: false, "a number") }
+        if let integer, integer.magnitude > 1 << 53 { throw beyondDouble(place(), "") }
         return double
     }
 
@@ -118,10 +119,9 @@ extension JSONView {
     /// A number that is not negative.
     @inline(__always)
     func amount(_ place: @autoclosure () -> Place) throws(ContractError) -> Double {
-        guard let double, double >= 0 else {
-            throw wrongNumber(place(), isInteger: false, "a number from 0")
-        }
-        return double
+        let number = try number(place())
+        guard number >= 0 else { throw wrongNumber(place(), isInteger: false, "a number from 0") }
+        return number
     }
 
     @inline(__always)
@@ -159,14 +159,18 @@ extension JSONView {
         case .number: return .number(double!)
         case .integer:
             guard integer!.magnitude <= 1 << 53 else {
-                throw ContractError(
-                    .out_of_range, path: place().path,
-                    "\(place().path) is an integer beyond 2^53, which a number cannot keep exactly; send it as text."
-                )
+                throw beyondDouble(place(), "; send it as text")
             }
             return .number(double!)
         case .null, .array, .object: throw wrongType(place(), "text, a number, true or false")
         }
+    }
+
+    @inline(never)
+    private func beyondDouble(_ place: Place, _ advice: String) -> ContractError {
+        ContractError(
+            .out_of_range, path: place.path,
+            "\(place.path) is an integer beyond 2^53, which a number cannot keep exactly\(advice).")
     }
 
     @inline(never)
