@@ -91,6 +91,13 @@ public func hexadecimal(_ value: UInt64) -> String {
         decoding: (0..<16).map { digits[Int((value >> UInt64(60 - 4 * $0)) & 15)] }, as: UTF8.self)
 }
 
+/// Two lower-case hexadecimal digits a byte.
+public func hexadecimal(_ bytes: [UInt8]) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    return String(
+        decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+}
+
 /// The partitioner of Kafka's Java clients, `murmur2_random` in librdkafka, for records with a key.
 public enum Murmur2 {
     /// Murmur2, 32 bits, seed 0x9747b28c. Source: `org.apache.kafka.common.utils.Utils.murmur2`.

@@ -49,12 +49,7 @@ public struct SHA256 {
         }
     }
 
-    public mutating func finishHex() -> String {
-        finish().map { byte in
-            let digits = Array("0123456789abcdef")
-            return String([digits[Int(byte >> 4)], digits[Int(byte & 15)]])
-        }.joined()
-    }
+    public mutating func finishHex() -> String { hexadecimal(finish()) }
 
     private static let constants: [UInt32] = [
         0x428A_2F98, 0x7137_4491, 0xB5C0_FBCF, 0xE9B5_DBA5, 0x3956_C25B, 0x59F1_11F1, 0x923F_82A4,

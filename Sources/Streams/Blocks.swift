@@ -142,7 +142,7 @@ public final class Pages<Element: BitwiseCopyable>: StateTable {
         save(row, rowHash(row, bytes))
     }
 
-    public func finishRestore(sequence: UInt64) {}
+    public func finishRestore(sequence: UInt64) { marks.takeAll { _ in } }
 }
 
 /// Which pages changed: a byte a page and a list, in memory that its owner frees.

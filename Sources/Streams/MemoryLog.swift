@@ -199,13 +199,12 @@ public final class MemoryLog {
         _ id: String, epoch: Int, _ outbox: borrowing Outbox, group: String?, generation: Int,
         topic: UInt16, positions: [InputPosition]
     ) throws {
-        guard let producer = producers[id], producer.epoch == epoch else {
-            throw MemoryLogError.fenced(id)
-        }
         try folder?.checkUsable()
         try crash(at: .beforeCommit)
-        try append(outbox, of: producer)
+        let producer = try unfenced(id, epoch)
+        try append(outbox, of: producer, id, epoch)
         try crash(at: .beforeEndOfCommit)
+        _ = try unfenced(id, epoch)
         if let group {
             guard groups[group]?.generation == generation else {
                 throw MemoryLogError.staleGeneration(group)
@@ -219,13 +218,25 @@ public final class MemoryLog {
         try crash(at: .afterCommit)
     }
 
-    private func append(_ outbox: borrowing Outbox, of producer: Producer) throws {
+    private func unfenced(_ id: String, _ epoch: Int) throws -> Producer {
+        guard let producer = producers[id], producer.epoch == epoch else {
+            throw MemoryLogError.fenced(id)
+        }
+        return producer
+    }
+
+    private func append(
+        _ outbox: borrowing Outbox, of producer: Producer, _ id: String, _ epoch: Int
+    ) throws {
         let count = outbox.entries.count
         let number = producer.number
         let partitions = partitions
         producer.entries.reserveCapacity(count)
         for i in 0..<count {
-            if i == count / 2 { try crash(at: .insideCommit) }
+            if i == count / 2 {
+                try crash(at: .insideCommit)
+                _ = try unfenced(id, epoch)
+            }
             let entry = outbox.entries[i]
             let key = outbox.key(of: entry)
             let place = try place(entry.topic, entry.partition, key: key)

@@ -332,11 +332,16 @@ struct RowStore: ~Copyable {
         savedHash &+= head.pointee.savedHash
     }
 
-    /// Puts the order of age back, which follows from the rows.
+    /// Puts the order of age back, which follows from the rows, and forgets what was there before
+    /// and is not among the restored.
     mutating func finishRestore(nextAge: UInt64) {
+        for i in 0..<changedCount { heads[Int(changed[i])].isChanged = false }
+        changedCount = 0
         var live: [UInt32] = []
         live.reserveCapacity(liveRows)
-        for row in 0..<UInt32(capacity) where heads[Int(row)].isLive { live.append(row) }
+        for row in 0..<UInt32(capacity) where heads[Int(row)].isLive {
+            if heads[Int(row)].savedHash == 0 { forget(row) } else { live.append(row) }
+        }
         let heads = heads
         live.sort { heads[Int($0)].age < heads[Int($1)].age }
         oldest = RowStore.none

@@ -57,7 +57,8 @@ public protocol StateTable: AnyObject {
     /// 0 where there is none.
     var sequence: UInt64 { get }
 
-    /// Called once after the last `restoreRow`, with what `sequence` was at the checkpoint.
+    /// Called once after the last `restoreRow`, with what `sequence` was at the checkpoint. Rows that
+    /// `makeState` made and that were not restored are gone then; nothing is marked as changed.
     func finishRestore(sequence: UInt64)
 
     /// Sum over the rows as the last checkpoint wrote them of the hash of row number and bytes,

@@ -83,7 +83,7 @@ private func contents(_ table: some StateTable) -> [UInt32: [UInt8]] {
         func checkpoint(_ table: Table<UInt64>) {
             table.takeChangedRows { row, bytes in topic[row] = bytes?.copy() }
         }
-        for i in 0..<20_000 {
+        for i in 0..<8_000 {
             let at = model.rows.isEmpty ? 0 : random.below(model.rows.count)
             switch random.below(100) {
             case 0..<55:
@@ -133,7 +133,7 @@ private func contents(_ table: some StateTable) -> [UInt32: [UInt8]] {
                 table = restored
             default: break
             }
-            if i % 97 == 0 { check(table, model, "operation \(i)") }
+            if i % 211 == 0 { check(table, model, "operation \(i)") }
         }
         check(table, model, "at the end")
     }
