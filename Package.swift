@@ -88,16 +88,20 @@ let package = Package(
             "Enrich", path: "workers/enrich", ["Streams", "Contracts", "JSON", "Bytes"],
             exclude: ["README.md"]),
         library(
-            "Simulation", ["Bytes", "JSON", "Contracts", "LineFiles", "DeterministicMath"],
-            exclude: ["README.md"]),
-
-        library(
             "Gateway", path: "workers/gateway",
             ["Streams", "Contracts", "JSON", "LineFiles", "Bytes"], exclude: ["README.md"]),
 
         library(
             "Encode", path: "workers/encode", ["Streams", "Contracts", "Bytes"],
             exclude: ["README.md"]),
+
+        // What feeds the roles.
+        library(
+            "Simulation", ["Bytes", "JSON", "Contracts", "LineFiles", "DeterministicMath"],
+            exclude: ["README.md"]),
+        library(
+            "EventMapping", ["Bytes", "JSON", "Contracts", "LineFiles", "CommandLineArguments"],
+            resources: [.embedInCode("maps")], exclude: ["README.md"]),
 
         // Tests: one target beside each library.
         tests("Encode", ["Encode", "Streams", "Contracts", "JSON", "Bytes"]),
@@ -107,6 +111,9 @@ let package = Package(
         tests("KafkaTransactions", ["KafkaTransactions", "CRdKafka", "Bytes", "KafkaTestBroker"]),
         tests("CommandLineArguments", ["CommandLineArguments"]),
         tests("LineFiles", ["LineFiles", "Bytes"]),
+        tests(
+            "EventMapping",
+            ["EventMapping", "Bytes", "JSON", "Contracts", "LineFiles", "Simulation"]),
         tests(
             "Simulation",
             ["Simulation", "Bytes", "JSON", "Contracts", "LineFiles", "DeterministicMath"]),

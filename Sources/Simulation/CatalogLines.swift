@@ -60,7 +60,7 @@ struct CatalogLines {
             values.append((scratch.text("brand"), .text(scratch.text(Words.brands[brand]))))
         }
         values.append(
-            (scratch.text("category"), .text(scratch.text(Topic.all[item.primaryTopic].name))))
+            (scratch.text("category"), .text(scratch.text(Subject.all[item.primarySubject].name))))
         if item.shelf == .product {
             values.append((scratch.text("price"), .number(item.price)))
         }

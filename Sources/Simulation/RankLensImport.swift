@@ -157,7 +157,7 @@ struct RankLensRow {
     /// Counted from 0, as the file does.
     let position: Int
     let item: ByteSlice
-    let topic: ByteSlice
+    let tag: ByteSlice
     let domain: ByteSlice
 
     func event(_ type: EventType, _ scratch: inout Scratch) -> Event {
@@ -171,7 +171,7 @@ struct RankLensRow {
         event.item_id = item
         event.request_id = list
         event.position = position + 1
-        event.query = topic.isEmpty ? nil : topic
+        event.query = tag.isEmpty ? nil : tag
         return event
     }
 }
@@ -194,11 +194,11 @@ struct RankLensLog: ~Copyable {
         var time: Int64
         var position: Int
         var isClicked: Bool
-        /// Where user, list, item, topic and domain stand in `bytes`.
+        /// Where user, list, item, tag and domain stand in `bytes`.
         var user: Range<Int>
         var list: Range<Int>
         var item: Range<Int>
-        var topic: Range<Int>
+        var tag: Range<Int>
         var domain: Range<Int>
     }
 
@@ -231,7 +231,7 @@ struct RankLensLog: ~Copyable {
                 Row(
                     time: time, position: Int(position), isClicked: fields[places[5]].equals("1"),
                     user: bytes.keep(fields[places[1]]), list: bytes.keep(fields[places[2]]),
-                    item: bytes.keep(fields[places[4]]), topic: bytes.keep(fields[places[6]]),
+                    item: bytes.keep(fields[places[4]]), tag: bytes.keep(fields[places[6]]),
                     domain: bytes.keep(fields[places[7]])))
             domains.insert(fields[places[7]].text)
             let list = fields[places[2]].text
@@ -259,7 +259,7 @@ struct RankLensLog: ~Copyable {
         let row = rows[order[place]]
         return RankLensRow(
             time: row.time, user: bytes.slice(row.user), list: bytes.slice(row.list),
-            position: row.position, item: bytes.slice(row.item), topic: bytes.slice(row.topic),
+            position: row.position, item: bytes.slice(row.item), tag: bytes.slice(row.tag),
             domain: bytes.slice(row.domain))
     }
 }

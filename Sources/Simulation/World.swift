@@ -9,9 +9,9 @@ struct Item {
     let published: Double
     /// When it leaves the shelves; infinite for most.
     let withdrawn: Double
-    let primaryTopic: Int
-    let secondaryTopic: Int
-    /// The words of the primary topic that are among its tags, one bit each.
+    let primarySubject: Int
+    let secondarySubject: Int
+    /// The words of the primary subject that are among its tags, one bit each.
     let tagWords: UInt16
     /// Of a product, else nil.
     let brand: Int?
@@ -27,8 +27,8 @@ struct Item {
 /// A query of one search domain.
 struct Query {
     let text: String
-    let topic: Int
-    /// The words of the topic that stand in it, one bit each.
+    let subject: Int
+    /// The words of the subject that stand in it, one bit each.
     let words: UInt16
     /// Seconds from the beginning before which nobody asks it.
     let firstSeen: Double
@@ -63,21 +63,21 @@ struct World {
     let texts: [ItemText]
     /// The queries of each domain; none of a recommendation domain.
     let queries: [[Query]]
-    /// What each domain can show: everything, and by topic.
+    /// What each domain can show: everything, and by subject.
     let pools: [DomainPools]
     /// The logit at which a domain has the click rate of its plan.
     private(set) var base: [Double]
 
     private let queryWeights: [Double]
     private let itemInDomain: [Double]
-    private let topicInDomain: [Double]
+    private let subjectInDomain: [Double]
     private let deviceInDomain: [Double]
     private let cityEffects: [Double]
-    /// The topic whose logit rises over the run, and the one that falls.
-    let risingTopic: Int
-    let fallingTopic: Int
+    /// The subject whose logit rises over the run, and the one that falls.
+    let risingSubject: Int
+    let fallingSubject: Int
 
-    static let topicDrift = 0.6
+    static let subjectDrift = 0.6
     static let networkEffects = [0.08, -0.12]
     static let entryEffects = [0.05, 0, -0.2]
 
@@ -95,21 +95,21 @@ struct World {
         precondition(settings.items > 0 && settings.users > 0 && settings.queries > 0)
         self.settings = settings
         let D = settings.domains.count
-        let T = Topic.all.count
+        let T = Subject.all.count
         var effects = Random(seed: settings.seed, stream: Stream.effects)
         func normals(_ count: Int, _ deviation: Double) -> [Double] {
             (0..<count).map { _ in deviation * effects.normal() }
         }
-        let topicAppeal = normals(T, 0.25)
+        let subjectAppeal = normals(T, 0.25)
         let brandAppeal = normals(Words.brands.count, 0.15)
-        topicInDomain = normals(T * D, 0.2)
+        subjectInDomain = normals(T * D, 0.2)
         deviceInDomain = normals(Words.devices.count * D, 0.15)
         cityEffects = normals(Words.cities.count, 0.08)
         itemInDomain = normals(settings.items * D, 0.2)
-        risingTopic = effects.below(T)
-        fallingTopic = (risingTopic + 1 + effects.below(T - 1)) % T
+        risingSubject = effects.below(T)
+        fallingSubject = (risingSubject + 1 + effects.below(T - 1)) % T
 
-        (items, texts) = makeItems(settings, topicAppeal: topicAppeal, brandAppeal: brandAppeal)
+        (items, texts) = makeItems(settings, subjectAppeal: subjectAppeal, brandAppeal: brandAppeal)
         let items = items
         pools = settings.domains.map { DomainPools($0, items) }
         queries = makeQueries(settings)
@@ -125,7 +125,7 @@ struct World {
     func user(_ number: Int) -> User {
         var random = Random(seed: settings.seed, stream: Stream.users + UInt64(number))
         let bias = 0.4 * random.normal()
-        let T = Topic.all.count
+        let T = Subject.all.count
         let first = random.below(T)
         let second = (first + 1 + random.below(T - 1)) % T
         let u = random.uniform()
@@ -149,7 +149,7 @@ struct World {
         let user = visit.user
         let itself =
             item.quality + itemInDomain[i * domains.count + d]
-            + topicInDomain[item.primaryTopic * domains.count + d]
+            + subjectInDomain[item.primarySubject * domains.count + d]
         let person = user.bias + interest(of: user, in: item)
         let circumstances =
             deviceInDomain[user.device * domains.count + d] + cityEffects[user.city]
@@ -170,19 +170,19 @@ struct World {
 
     private func interest(of user: User, in item: Item) -> Double {
         let interests = [user.firstInterest, user.secondInterest]
-        return (interests.contains(item.primaryTopic) ? 0.7 : 0)
-            + (interests.contains(item.secondaryTopic) ? 0.3 : 0)
+        return (interests.contains(item.primarySubject) ? 0.7 : 0)
+            + (interests.contains(item.secondarySubject) ? 0.3 : 0)
     }
 
-    /// What moves over the run: the domain and two of the topics.
+    /// What moves over the run: the domain and two of the subjects.
     ///
     /// Linear over the run, 0 in its middle, and constant after its end.
     func drift(domain d: Int, item: Item, at seconds: Double) -> Double {
         let progress = min(1, seconds / Double(settings.seconds))
-        let topic =
-            item.primaryTopic == risingTopic
-            ? Self.topicDrift : item.primaryTopic == fallingTopic ? -Self.topicDrift : 0
-        return settings.drift * (domains[d].drift + topic) * (progress - 0.5)
+        let subject =
+            item.primarySubject == risingSubject
+            ? Self.subjectDrift : item.primarySubject == fallingSubject ? -Self.subjectDrift : 0
+        return settings.drift * (domains[d].drift + subject) * (progress - 0.5)
     }
 
     /// The chance that a click on the item is followed by a conversion.
@@ -192,8 +192,10 @@ struct World {
     }
 
     func grade(_ query: Query, _ item: Item) -> Grade {
-        if item.primaryTopic == query.topic { return item.tagWords & query.words != 0 ? 1 : 0.7 }
-        return item.secondaryTopic == query.topic ? 0.35 : 0
+        if item.primarySubject == query.subject {
+            return item.tagWords & query.words != 0 ? 1 : 0.7
+        }
+        return item.secondarySubject == query.subject ? 0.35 : 0
     }
 
     /// A user by activity, of those who are there yet: a quarter of them makes half of the visits.
@@ -238,8 +240,8 @@ struct World {
             let q = min(queries.count - 1, firstIndex(in: queryWeights, above: u))
             guard queries[q].firstSeen <= seconds else { continue }
             chosen = q
-            let topic = queries[q].topic
-            let isOwn = topic == user.firstInterest || topic == user.secondInterest
+            let subject = queries[q].subject
+            let isOwn = subject == user.firstInterest || subject == user.secondInterest
             if isOwn || tries >= 2 { break }
         }
         return chosen
@@ -248,7 +250,7 @@ struct World {
     /// Fills `slate` with the items that answer a request, in the order in which they are shown, and
     /// `propensities` with the chance of each, given those above it.
     ///
-    /// A search draws most of its candidates from the query's topic and ranks them by chance, the
+    /// A search draws most of its candidates from the query's subject and ranks them by chance, the
     /// better ones likelier first; a feed draws by exposure, new items more often, and shuffles.
     func drawSlate(
         domain d: Int, query: Query?, at seconds: Double, _ random: inout Random,
@@ -262,8 +264,8 @@ struct World {
             let pool =
                 query.map { query in
                     u < 0.7
-                        ? pools[d].byPrimaryTopic[query.topic]
-                        : u < 0.9 ? pools[d].bySecondaryTopic[query.topic] : pools[d].all
+                        ? pools[d].byPrimarySubject[query.subject]
+                        : u < 0.9 ? pools[d].bySecondarySubject[query.subject] : pools[d].all
                 } ?? pools[d].all
             guard let i = pool.draw(at: seconds, &random), items[i].isShown(at: seconds),
                 !slate.contains(i)
@@ -329,22 +331,22 @@ struct World {
 /// What a domain can show.
 struct DomainPools {
     let all: Pool
-    let byPrimaryTopic: [Pool]
-    let bySecondaryTopic: [Pool]
+    let byPrimarySubject: [Pool]
+    let bySecondarySubject: [Pool]
 
     init(_ plan: DomainPlan, _ items: [Item]) {
         let eligible = items.indices.filter { plan.shelves.contains(items[$0].shelf) }
         all = Pool(eligible, items)
         guard plan.surface == .search else {
-            byPrimaryTopic = []
-            bySecondaryTopic = []
+            byPrimarySubject = []
+            bySecondarySubject = []
             return
         }
-        byPrimaryTopic = Topic.all.indices.map { topic in
-            Pool(eligible.filter { items[$0].primaryTopic == topic }, items)
+        byPrimarySubject = Subject.all.indices.map { subject in
+            Pool(eligible.filter { items[$0].primarySubject == subject }, items)
         }
-        bySecondaryTopic = Topic.all.indices.map { topic in
-            Pool(eligible.filter { items[$0].secondaryTopic == topic }, items)
+        bySecondarySubject = Subject.all.indices.map { subject in
+            Pool(eligible.filter { items[$0].secondarySubject == subject }, items)
         }
     }
 }

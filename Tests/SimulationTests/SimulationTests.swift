@@ -200,16 +200,18 @@ func read(_ lines: [[UInt8]]) throws -> [SeenEvent] {
             let tags = record["tags"] as! [String]
             text[record["item_id"] as! String] = tags.joined(separator: " ")
         }
-        let topics = Topic.all.map { Set($0.words + [$0.name]) }
+        let subjects = Subject.all.map { Set($0.words + [$0.name]) }
         var matching = 0
         var all = 0
         for event in events where event.query != nil && event.type == .impression {
             let words = Set(event.query!.split(separator: " ").map(String.init))
-            let topic = topics.max { $0.intersection(words).count < $1.intersection(words).count }!
+            let subject = subjects.max {
+                $0.intersection(words).count < $1.intersection(words).count
+            }!
             for shown in event.shown {
                 all += 1
                 if text[shown.item]!.split(separator: " ").contains(where: {
-                    topic.contains(String($0))
+                    subject.contains(String($0))
                 }) {
                     matching += 1
                 }

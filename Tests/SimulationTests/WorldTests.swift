@@ -32,11 +32,11 @@ import Testing
         let pushed = Visit(user: visit.user, network: 1, entry: 2)
         #expect(abs(logit(2, 5) - logit(2, 5, pushed) - (0.2 + 0.25)) < 1e-12)
         let item = world.items.indices.first {
-            world.items[$0].primaryTopic == visit.user.firstInterest
+            world.items[$0].primarySubject == visit.user.firstInterest
         }!
         let stranger = (0..<1_000).map(world.user).first {
-            let topics = [world.items[item].primaryTopic, world.items[item].secondaryTopic]
-            return !topics.contains($0.firstInterest) && !topics.contains($0.secondInterest)
+            let subjects = [world.items[item].primarySubject, world.items[item].secondarySubject]
+            return !subjects.contains($0.firstInterest) && !subjects.contains($0.secondInterest)
         }!
         let difference =
             logit(2, item) - logit(2, item, Visit(user: stranger, network: 0, entry: 0))
@@ -46,13 +46,13 @@ import Testing
     @Test func `drift is zero in the middle and constant after the end`() {
         let home = 2
         let still = world.items.indices.first {
-            ![world.risingTopic, world.fallingTopic].contains(world.items[$0].primaryTopic)
+            ![world.risingSubject, world.fallingSubject].contains(world.items[$0].primarySubject)
         }!
         let end = Double(world.settings.seconds)
         #expect(abs(logit(home, still, at: 0) - logit(home, still, at: end) - 0.4) < 1e-12)
         #expect(logit(home, still, at: end) == logit(home, still, at: 2 * end))
         let rising = world.items.indices.first {
-            world.items[$0].primaryTopic == world.risingTopic
+            world.items[$0].primarySubject == world.risingSubject
         }!
         let cards = 4
         #expect(abs(logit(cards, rising, at: end) - logit(cards, rising, at: 0) - 0.6) < 1e-12)
@@ -72,7 +72,7 @@ import Testing
         let worst = sums["flimsy"]!
         #expect(best.0 / best.1 - worst.0 / worst.1 > 0.5)
         for (item, text) in zip(world.items, world.texts) {
-            #expect(text.tags[0] == Topic.all[item.primaryTopic].name)
+            #expect(text.tags[0] == Subject.all[item.primarySubject].name)
         }
     }
 
@@ -82,12 +82,12 @@ import Testing
         #expect(world.user(77).firstInterest != world.user(77).secondInterest)
     }
 
-    @Test func `grades tell tags from topics and topics from nothing`() {
+    @Test func `grades tell tags from subjects and subjects from nothing`() {
         let query = world.queries[0][0]
         let grades = world.items.map { world.grade(query, $0) }
         #expect(Set(grades) == [0, 0.35, 0.7, 1])
         for (item, grade) in zip(world.items, grades) where grade == 1 {
-            #expect(item.primaryTopic == query.topic && item.tagWords & query.words != 0)
+            #expect(item.primarySubject == query.subject && item.tagWords & query.words != 0)
         }
     }
 

@@ -1,8 +1,8 @@
-// The vocabulary of the simulated catalog. Words of a topic belong together in English too, so that a
-// language model finds the topics as well as a bag of words does.
+// The vocabulary of the simulated catalog. Words of a subject belong together in English too, so that a
+// language model finds the subjects as well as a bag of words does.
 
 /// A subject with its words; an item is about one or two of them, a query about one.
-struct Topic {
+struct Subject {
     let name: String
     let words: [String]
 
@@ -15,99 +15,99 @@ struct Topic {
     static let wordCount = 16
 
     static let all = [
-        Topic(
+        Subject(
             "coffee",
             "espresso grinder beans roast filter brew crema barista kettle mug latte arabica milk drip aroma caffeine"
         ),
-        Topic(
+        Subject(
             "garden",
             "seeds soil compost pruning roses tomato greenhouse lawn watering mulch planter herbs weeds trowel hedge bulbs"
         ),
-        Topic(
+        Subject(
             "running",
             "marathon sneakers pace trail stride jogging hydration sprint treadmill endurance cadence laces finish warmup interval blister"
         ),
-        Topic(
+        Subject(
             "camping",
             "tent campfire sleeping lantern backpack hiking stove forest mosquito hammock compass canteen shelter summit wilderness tarp"
         ),
-        Topic(
+        Subject(
             "photography",
             "camera lens tripod aperture portrait shutter exposure flash landscape zoom macro sensor darkroom focus album print"
         ),
-        Topic(
+        Subject(
             "baking",
             "bread sourdough flour oven yeast cake pastry dough icing muffin whisk butter cookies crust vanilla rolling"
         ),
-        Topic(
+        Subject(
             "music",
             "guitar piano chords melody drums vinyl concert rhythm singer bass violin amplifier playlist strings jazz studio"
         ),
-        Topic(
+        Subject(
             "travel",
             "flight hotel passport luggage itinerary beach museum airport visa cruise souvenir map hostel island customs voyage"
         ),
-        Topic(
+        Subject(
             "finance",
             "budget savings mortgage invoice interest loan pension stocks credit dividend salary bank receipt inflation tax deposit"
         ),
-        Topic(
+        Subject(
             "wellness",
             "yoga meditation breathing stretch massage posture mindfulness pilates calm balance mat stress sleep relax spa detox"
         ),
-        Topic(
+        Subject(
             "cycling",
             "bicycle helmet pedals saddle brakes gears tire chain handlebar derailleur commute gravel spokes wheel pump puncture"
         ),
-        Topic(
+        Subject(
             "gaming",
             "console controller quest multiplayer joystick arcade level boss puzzle avatar headset esports speedrun dungeon loot strategy"
         ),
-        Topic(
+        Subject(
             "pets",
             "puppy kitten leash collar kibble litter aquarium grooming veterinarian hamster fetch paws whiskers cage treats parrot"
         ),
-        Topic(
+        Subject(
             "furniture",
             "sofa table shelf wardrobe mattress chair drawer cushion desk lamp cabinet bookcase oak upholstery armchair bench"
         ),
-        Topic(
+        Subject(
             "fashion",
             "jacket denim scarf dress boots silk blazer sweater handbag tailor linen runway sleeve wardrobe velvet buttons"
         ),
-        Topic(
+        Subject(
             "repair",
             "screwdriver drill hammer plumbing wrench leak paint wiring pliers sandpaper toolbox nails saw varnish gasket bolt"
         ),
-        Topic(
+        Subject(
             "astronomy",
             "telescope planet galaxy comet orbit eclipse nebula meteor moon constellation satellite star crater rocket observatory cosmos"
         ),
-        Topic(
+        Subject(
             "parenting",
             "stroller diaper toddler crib bedtime pacifier playground school bottle nursery daycare teething homework lullaby bib bath"
         ),
-        Topic(
+        Subject(
             "networking",
             "router wifi password modem firewall cable bandwidth signal browser server outage login hotspot ethernet proxy latency"
         ),
-        Topic(
+        Subject(
             "cooking",
             "skillet garlic pasta sauce knife simmer curry spices grill soup onion recipe wok marinade roast pepper"
         ),
-        Topic(
+        Subject(
             "fishing",
             "rod bait reel trout lure river hook angler salmon lake net boat tackle pike catch stream"
         ),
-        Topic(
+        Subject(
             "painting",
             "canvas brush watercolor easel palette sketch acrylic pigment gallery charcoal mural portrait frame pastel oil drawing"
         ),
-        Topic(
+        Subject(
             "fitness",
             "dumbbell kettlebell squat protein gym barbell workout pushup muscle plank treadmill coach reps deadlift bench cardio"
         ),
-        Topic(
+        Subject(
             "reading",
             "novel chapter library author paperback mystery poetry bookmark biography fiction thriller plot essay audiobook publisher verse"
         ),
