@@ -97,3 +97,45 @@ import Testing
         #expect(run.counts.evictedQueries == 2)
     }
 }
+
+@Suite struct MemoryTests {
+    /// Fills a state to caps that are powers of two, so that no table has room to spare.
+    @Test func `a full state takes no more than its caps say`() throws {
+        let settings = EnrichSettings.test.with {
+            $0.history = 10
+            $0.caps.users = 4_096
+            $0.caps.items = 1_024
+            $0.caps.openImpressions = 8_192
+            $0.caps.queries = 512
+            $0.caps.duplicates = 8_192
+            $0.caps.waitingClicks = 1_024
+            $0.domainDefaults.labelWindowMilliseconds = 1_000_000_000
+            $0.domainDefaults.attributionWindowMilliseconds = 1_000_000_000
+        }
+        var run = try EnrichRun(settings)
+        var taken = 0
+        for round in 1...3 {
+            for i in 0..<12_000 {
+                let id = "impression-\(round)-\(i)"
+                try TestEvent.impression(
+                    id, Int64(i), item: "item-\(i % 6_001)", user: "user-\(i % 5_000)", request: id
+                ).with("query", .text("query \(i % 600)")).append(to: run.log)
+                if i % 4 == 0 { try TestEvent.click(id, Int64(i)).append(to: run.log) }
+                if i % 8 == 0 {
+                    try TestEvent.click("no-\(round)-\(i)", Int64(i)).append(to: run.log)
+                }
+            }
+            try run.send([])
+            if round == 2 { taken = run.state.allocatedBytes }
+        }
+        #expect(run.counts.evictedImpressions > 20_000)
+        #expect(run.counts.evictedUsers > 0 && run.counts.evictedItems > 0)
+        #expect(run.counts.evictedWaiting > 0 && run.counts.evictedQueries > 0)
+        let allowed = settings.caps.bytes(history: 10)
+        #expect(run.state.allocatedBytes <= allowed, "of \(allowed)")
+        #expect(
+            run.state.allocatedBytes > allowed / 2, "the caps' bytes are not far from the truth")
+        #expect(
+            run.state.allocatedBytes <= taken + taken / 50, "memory stays flat under evictions")
+    }
+}

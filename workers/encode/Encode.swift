@@ -98,6 +98,11 @@ public final class Encode<Client: LogClient> {
                 appendItem(Item(CatalogItem(item_id: key, time_ms: time), deleted: true))
                 return
             }
+            if let schema = record.headers.first("coldstream-schema"), !schema.equals("catalog/1") {
+                throw ContractError(
+                    .unknown_version, path: "",
+                    "The header coldstream-schema is \(schema.text); this worker reads catalog/1.")
+            }
             try reader.read(value)
             guard reader.item.item_id.equals(key) else {
                 throw ContractError(
@@ -137,10 +142,13 @@ public final class Encode<Client: LogClient> {
                     error.reason, message: message, topic: topic, key: record.key,
                     value: record.value)
                 letter.partition = record.partition
-                outbox.begin(Topic.deadLetters)
-                outbox.bytes.append(topic)
-                outbox.bytes.append(UInt8(ascii: "/"))
-                outbox.bytes.append("\(record.partition)")
+                // The original key; a record without one goes to the first partition.
+                if let key = record.key {
+                    outbox.begin(Topic.deadLetters)
+                    outbox.bytes.append(key)
+                } else {
+                    outbox.begin(Topic.deadLetters, partition: 0, hasKey: false)
+                }
                 outbox.beginValue()
                 letter.append(to: &outbox.bytes)
                 outbox.end(headers: Headers(encoded: letterHeaders.slice))

@@ -32,11 +32,11 @@ extension Enrich {
         let target = target(of: event)
         let row: UInt32?
         if target.isByRequest {
-            row = byAlias(state, target.primary, [.unclicked, .clicked, .converted])
+            row = clickable(state, target.primary)
         } else {
             row =
                 state.open.find(target.identity)
-                ?? byAlias(state, target.slate, [.unclicked, .clicked, .converted])
+                ?? clickable(state, target.slate)
         }
         guard let row else {
             wait(state, event, target, domain: domain)
@@ -52,11 +52,11 @@ extension Enrich {
         let target = target(of: event)
         var row: UInt32?
         if target.isByRequest {
-            row = byAlias(state, target.primary, [.clicked, .converted])
+            row = convertible(state, target.primary)
         } else if let found = state.open.find(target.identity) {
             row = state.open[found].pointee.isClicked != 0 ? found : nil
         } else {
-            row = byAlias(state, target.slate, [.clicked, .converted])
+            row = convertible(state, target.slate)
         }
         guard let row else {
             wait(state, event, target, domain: domain)
@@ -66,13 +66,14 @@ extension Enrich {
             state, row, at: event.time_ms, now, headers: now.headers, into: &outbox)
     }
 
-    private func byAlias(
-        _ state: EnrichState, _ alias: UInt64, _ marks: [EnrichState.AliasMark]
-    ) -> UInt32? {
-        for mark in marks {
-            if let row = state.oldest(alias, mark) { return row }
-        }
-        return nil
+    /// Unclicked impressions first, oldest first; `nil`: none is open.
+    private func clickable(_ state: EnrichState, _ alias: UInt64) -> UInt32? {
+        state.oldest(alias, .unclicked) ?? convertible(state, alias)
+    }
+
+    /// Impressions without a conversion first.
+    private func convertible(_ state: EnrichState, _ alias: UInt64) -> UInt32? {
+        state.oldest(alias, .clicked) ?? state.oldest(alias, .converted)
     }
 
     /// A click of an open impression. A second one says nothing new.
@@ -168,9 +169,7 @@ extension Enrich {
         waiting.pointee.slate = target.slate
         waiting.pointee.domain = domain
         waiting.pointee.isConversion = event.type == .conversion ? 1 : 0
-        state.linkWaiting(row)
-        state.waitingDue.push(
-            DueQueue.Entry(due: waiting.pointee.due, sequence: sequence, row: row))
+        state.startWaiting(row)
     }
 
     func giveUpWaiting(_ state: EnrichState, _ row: UInt32) {
@@ -187,24 +186,32 @@ extension Enrich {
     ) {
         guard state.waiting.liveRows > 0 else { return }
         let id = MatchValue.impression(state.impressionID(row))
-        let aliases = (state.open[row].pointee.requestAlias, state.open[row].pointee.slateAlias)
+        let request = state.open[row].pointee.requestAlias
+        let slate = state.open[row].pointee.slateAlias
         while let event = state.oldestWaiting(id, isConversion: false) {
             hear(state, event, row, now, into: &outbox)
         }
-        for alias in [aliases.0, aliases.1] where state.open[row].pointee.isClicked == 0 {
-            if let event = state.oldestWaiting(alias, isConversion: false) {
-                hear(state, event, row, now, into: &outbox)
-            }
-        }
+        hearOne(state, request, isConversion: false, row, now, into: &outbox)
+        hearOne(state, slate, isConversion: false, row, now, into: &outbox)
         guard state.open[row].pointee.isClicked != 0 else { return }
         while let event = state.oldestWaiting(id, isConversion: true) {
             hear(state, event, row, now, into: &outbox)
         }
-        for alias in [aliases.0, aliases.1] where state.open[row].pointee.isConverted == 0 {
-            if let event = state.oldestWaiting(alias, isConversion: true) {
-                hear(state, event, row, now, into: &outbox)
-            }
+        hearOne(state, request, isConversion: true, row, now, into: &outbox)
+        hearOne(state, slate, isConversion: true, row, now, into: &outbox)
+    }
+
+    /// Hears the oldest that waits for an alias, unless the impression has what it brings.
+    private func hearOne(
+        _ state: EnrichState, _ alias: UInt64, isConversion: Bool, _ row: UInt32, _ now: Now,
+        into outbox: inout Outbox
+    ) {
+        let impression = state.open[row]
+        let has = isConversion ? impression.pointee.isConverted : impression.pointee.isClicked
+        guard has == 0, let event = state.oldestWaiting(alias, isConversion: isConversion) else {
+            return
         }
+        hear(state, event, row, now, into: &outbox)
     }
 
     private func hear(

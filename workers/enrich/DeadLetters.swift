@@ -19,10 +19,13 @@ extension Enrich {
                     reason, message: message, topic: topic, key: record.key, value: record.value)
                 letter.partition = record.partition
                 letter.ordinal = record.ordinal
-                outbox.begin(Topic.deadLetters)
-                outbox.bytes.append(topic)
-                outbox.bytes.append(UInt8(ascii: "/"))
-                outbox.bytes.appendJSON(Int64(record.partition))
+                // The original key; a record without one goes to the first partition.
+                if let key = record.key {
+                    outbox.begin(Topic.deadLetters)
+                    outbox.bytes.append(key)
+                } else {
+                    outbox.begin(Topic.deadLetters, partition: 0, hasKey: false)
+                }
                 outbox.beginValue()
                 letter.append(to: &outbox.bytes)
                 outbox.end(headers: headers.deadLetter(of: record))

@@ -60,6 +60,13 @@ public final class Enrich: Step {
                 into: &outbox)
             return
         }
+        if let schema = record.headers.first("coldstream-schema"), !isKnown(schema) {
+            deadLetter(
+                state, record, .unknown_version,
+                "The header coldstream-schema is \(schema.text); this worker reads events/1.",
+                domain: nil, into: &outbox)
+            return
+        }
         do throws(ContractError) { try reader.read(value) } catch {
             deadLetter(state, record, error.reason, error.message, domain: nil, into: &outbox)
             return
@@ -76,6 +83,8 @@ public final class Enrich: Step {
         handle(state, event, domain: domain, key: record.key!, now, into: &outbox)
         settle(state, until: state.watermark!, now, into: &outbox)
     }
+
+    private func isKnown(_ schema: ByteSlice) -> Bool { schema.equals("events/1") }
 
     /// The domain's row if the event may be used; otherwise it becomes a dead letter.
     private func admit(

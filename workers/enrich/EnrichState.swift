@@ -63,8 +63,6 @@ public final class EnrichState: PartitionState {
     }
 
     public func rebuild() {
-        due.removeAll()
-        waitingDue.removeAll()
         aliases.removeAll()
         waitingFor.removeAll()
         resolved = []
@@ -73,30 +71,22 @@ public final class EnrichState: PartitionState {
         // Rows of `domains` are never removed: those that live are 0, 1, 2, …
         for row in 0..<UInt32(domains.liveRows) {
             resolved.append(resolve(domains.name(row)))
-            let counts = domains[row].pointee
-            if counts.duplicates != 0 || counts.orphans != 0 || counts.late != 0 || counts.dead != 0
-            {
-                countedDomains.append(row)
-            }
+            if hasCounts(row) { countedDomains.append(row) }
         }
-        // By age, which is the order in which they came.
+        // By age, which is the order in which chains were made.
         var row = open.oldest
         while let at = row {
-            due.push(
-                DueQueue.Entry(
-                    due: open[at].pointee.due, sequence: open[at].pointee.sequence, row: at))
             linkAliases(at)
             if hasLabelToCome(at) { labelsToCome += 1 }
             row = open.newer(than: at)
         }
         row = waiting.oldest
         while let at = row {
-            waitingDue.push(
-                DueQueue.Entry(
-                    due: waiting[at].pointee.due, sequence: waiting[at].pointee.sequence, row: at))
             linkWaiting(at)
             row = waiting.newer(than: at)
         }
+        rebuildDue()
+        rebuildWaitingDue()
     }
 
     // What a worker's driver asks.
@@ -120,6 +110,12 @@ public final class EnrichState: PartitionState {
     public var waitingEvents: Int { waiting.liveRows }
 
     public var openImpressions: Int { open.liveRows }
+
+    /// Bytes of memory that the tables and their indexes have taken.
+    public var allocatedBytes: Int {
+        tables.reduce(0) { $0 + $1.allocatedBytes } + due.allocatedBytes
+            + waitingDue.allocatedBytes + aliases.allocatedBytes + waitingFor.allocatedBytes
+    }
 
     /// Time behind which events count as late; nil before the first event.
     var watermark: Int64? { newestTime.map { $0 - settings.latenessMilliseconds } }
@@ -149,13 +145,14 @@ public final class EnrichState: PartitionState {
 
     /// The domain's row for counting; remembers that the next tick has something to say of it.
     func counting(_ domain: UInt32) -> UnsafeMutablePointer<DomainRow> {
-        let counts = domains[domain]
-        let isNew =
-            counts.pointee.duplicates | counts.pointee.orphans | counts.pointee.late
-            | counts.pointee.dead == 0
-        if isNew { countedDomains.append(domain) }
+        if !hasCounts(domain) { countedDomains.append(domain) }
         domains.markChanged(domain)
-        return counts
+        return domains[domain]
+    }
+
+    private func hasCounts(_ domain: UInt32) -> Bool {
+        let counts = domains[domain].pointee
+        return counts.duplicates | counts.orphans | counts.late | counts.dead != 0
     }
 
     // Users and their histories
@@ -315,6 +312,31 @@ public final class EnrichState: PartitionState {
         open[row].pointee.due = time
         open.markChanged(row)
         due.push(DueQueue.Entry(due: time, sequence: open[row].pointee.sequence, row: row))
+        // Entries of rows that made room stay until they are due; their number is bounded here.
+        if due.count > 2 * open.liveRows + 1_024 { rebuildDue() }
+    }
+
+    /// The same order again, without entries of rows that are gone.
+    private func rebuildDue() {
+        due.removeAll()
+        var row = open.oldest
+        while let at = row {
+            due.push(
+                DueQueue.Entry(
+                    due: open[at].pointee.due, sequence: open[at].pointee.sequence, row: at))
+            row = open.newer(than: at)
+        }
+    }
+
+    private func rebuildWaitingDue() {
+        waitingDue.removeAll()
+        var row = waiting.oldest
+        while let at = row {
+            waitingDue.push(
+                DueQueue.Entry(
+                    due: waiting[at].pointee.due, sequence: waiting[at].pointee.sequence, row: at))
+            row = waiting.newer(than: at)
+        }
     }
 
     func close(_ row: UInt32) {
@@ -332,6 +354,15 @@ public final class EnrichState: PartitionState {
         if event.pointee.slate != 0 {
             waitingFor.append(row * 2 + 1, value: MatchValue.marked(event.pointee.slate, mark))
         }
+    }
+
+    /// Puts a click or conversion, whose row is filled, among those that wait.
+    func startWaiting(_ row: UInt32) {
+        linkWaiting(row)
+        waitingDue.push(
+            DueQueue.Entry(
+                due: waiting[row].pointee.due, sequence: waiting[row].pointee.sequence, row: row))
+        if waitingDue.count > 2 * waiting.liveRows + 1_024 { rebuildWaitingDue() }
     }
 
     func stopWaiting(_ row: UInt32) {

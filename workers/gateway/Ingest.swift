@@ -348,10 +348,9 @@ public final class Ingest<Client: LogClient> {
                     letter.value_bytes = Int(line.length)
                     letter.input = name
                     letter.line = line.number
-                    outbox.begin(Topic.deadLetters, timestamp: timestamp)
-                    outbox.bytes.append(topic)
-                    outbox.bytes.append(UInt8(ascii: "/"))
-                    outbox.bytes.append(name)
+                    // The key is the original one's, and a line has none.
+                    outbox.begin(
+                        Topic.deadLetters, partition: 0, hasKey: false, timestamp: timestamp)
                     outbox.beginValue()
                     letter.append(to: &outbox.bytes)
                     outbox.end(headers: headers.deadLetters)
