@@ -118,11 +118,23 @@ let package = Package(
             "Simulation",
             ["Simulation", "Bytes", "JSON", "Contracts", "LineFiles", "DeterministicMath"]),
 
+        library("FleetSettings", ["JSON", "Bytes", "CommandLineArguments"]),
+        library(
+            "Finetune", path: "workers/finetune",
+            ["Streams", "Contracts", "Statistics", "DeterministicMath", "JSON", "Bytes"]),
+
+        library(
+            "EmbeddedFleet",
+            [
+                "Gateway", "Enrich", "Encode", "Finetune", "FleetSettings", "LineFiles", "Statistics",
+                "Streams", "Contracts", "JSON", "Bytes",
+            ]),
+
         .executableTarget(
             name: "coldstream",
             dependencies: [
-                "Bytes", "JSON", "Contracts", "Streams", "Statistics", "ModelStudies", "Tensors",
-                "RankingModel",
+                "EmbeddedFleet", "Gateway", "FleetSettings", "LineFiles", "Bytes", "JSON", "Contracts",
+                "Streams", "Statistics", "ModelStudies", "Tensors", "RankingModel",
             ],
             path: "Sources/coldstream"),
 

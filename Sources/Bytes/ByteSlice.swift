@@ -28,6 +28,11 @@ public struct ByteSlice {
         self.init(base.assumingMemoryBound(to: UInt8.self), count: buffer.count)
     }
 
+    /// The bytes of a literal, which live as long as the process.
+    @inlinable public init(_ text: StaticString) {
+        self.init(text.utf8Start, count: text.utf8CodeUnitCount)
+    }
+
     /// No bytes, at an address that can be read from.
     public static var empty: ByteSlice { ByteSlice(("" as StaticString).utf8Start, count: 0) }
 

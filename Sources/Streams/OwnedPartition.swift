@@ -12,6 +12,8 @@ final class OwnedPartition<State: PartitionState> {
     /// There is no checkpoint yet, or only one of another step version: the next commit writes one, so
     /// that what is stepped from here on never needs a binary that did not step it.
     var needsCheckpoint: Bool
+    /// The next offset as of the newest checkpoint: recovery never reads the input before it.
+    var checkpointNext: Int64?
 
     init(state: State, position: Position, needsCheckpoint: Bool) {
         self.state = state
@@ -19,6 +21,7 @@ final class OwnedPartition<State: PartitionState> {
         self.position = position
         ordinalOfCheckpoint = position.ordinal
         self.needsCheckpoint = needsCheckpoint
+        checkpointNext = needsCheckpoint ? nil : position.next
     }
 
     func isCheckpointDue(_ limits: WorkerLimits) -> Bool {

@@ -85,6 +85,10 @@ public final class StepWorker<Role: Step, Client: LogClient> {
     /// Lends the state of an owned partition, for reports and tests.
     public func state(of partition: Int) -> Role.State? { current(partition)?.state }
 
+    /// The input offset from which a recovery would replay; nil where there is no checkpoint yet. What
+    /// lies before it may be forgotten.
+    public func recoveryOffset(of partition: Int) -> Int64? { current(partition)?.checkpointNext }
+
     /// The hash of everything a partition has published since its beginning.
     public func outputHash(of partition: Int) -> Hash128? {
         current(partition)?.position.rollingHash
@@ -208,6 +212,7 @@ public final class StepWorker<Role: Step, Client: LogClient> {
         }
         owned.ordinalOfCheckpoint = owned.position.ordinal
         owned.needsCheckpoint = false
+        owned.checkpointNext = owned.position.next
     }
 
     private func appendChangedRows(

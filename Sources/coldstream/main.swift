@@ -17,5 +17,5 @@ if words.starts(with: ["bench", "model"]) {
     let rest = Array(words.dropFirst(2))
     try evaluateOnline(folder: rest[0], seeds: rest.count > 1 ? Int(rest[1])! : 3)
 } else {
-    print("coldstream")
+    try trial()
 }

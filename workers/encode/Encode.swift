@@ -9,7 +9,7 @@ import Streams
 /// An error from the log ends it, and a new one goes on where the last transaction ended.
 public final class Encode<Client: LogClient> {
     private let settings: EncodeSettings
-    private let client: Client
+    public let client: Client
     private let reader = CatalogReader()
     private let domainLogPartitions: Int
     private let itemHeaders: ByteBuffer

@@ -1,0 +1,274 @@
+// Finetune: from what was shown and clicked to statistics, a learning head and fresh scores.
+
+import Bytes
+import Contracts
+import DeterministicMath
+import Statistics
+import Streams
+
+/// The finetune role: a pure step over one partition of domain-log (design §2 "Finetune").
+public final class FinetuneStep: Step {
+    let caps: FinetuneCaps
+    /// Partitions of domain-log, to which priors are sent.
+    let partitions: Int
+    let hashBits: Int
+    let reader = DomainLogReader()
+    let scratch: Scratch
+    private(set) var scorer: Scorer!
+    /// The name of what is published while there is one head.
+    let liveArm = ByteSlice("live")
+
+    /// - Parameters:
+    ///   - hashBits: a fleet setting that decides the size of tables.
+    ///   - numerics: the kernel class, part of the version.
+    public init(
+        caps: FinetuneCaps = FinetuneCaps(), domainLogPartitions: Int, hashBits: Int = 18,
+        numerics: String = "haswell"
+    ) {
+        self.caps = caps
+        self.hashBits = hashBits
+        partitions = domainLogPartitions
+        scratch = Scratch(buckets: 1 << hashBits)
+        stepVersion =
+            "finetune/1 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
+            + "caps=\(caps.domains),\(caps.items),\(caps.queries),\(caps.openImpressions),"
+            + "\(caps.corrections)"
+        RowFields.check()
+        scorer = Scorer(self)
+    }
+
+    public let stepVersion: String
+
+    public func makeState(partition: Int) -> FinetuneState {
+        FinetuneState(partition: partition, caps: caps, hashBits: hashBits)
+    }
+
+    public func step(_ state: FinetuneState, _ record: Record, into outbox: inout Outbox) {
+        guard let value = record.value else {
+            state.clock.value.pointee.counters.unreadableRecords += 1
+            return
+        }
+        let kind: DomainLogKind
+        do {
+            kind = try reader.read(value)
+        } catch {
+            appendDeadLetter(record, error, to: &outbox)
+            state.clock.value.pointee.counters.unreadableRecords += 1
+            return
+        }
+        let clock = state.clock.value
+        guard state.settings != nil || kind == .settings else {
+            clock.pointee.counters.recordsBeforeSettings += 1
+            return
+        }
+        switch kind {
+        case .impression: show(state, reader.impression, record)
+        case .label: settle(state, reader.label, record, &outbox)
+        case .judgment:
+            if let domain = domain(state, reader.judgment.domain, record) {
+                state.domains[domain].pointee.judgments += 1
+                state.domains.markChanged(domain)
+            }
+        case .item: take(state, reader.item)
+        case .text: name(state, reader.text)
+        case .prior: receive(state, reader.prior)
+        case .release: break  // The first head stands alone; releases come with the foundation.
+        case .settings: apply(state, reader.settings)
+        case .tick: tick(state, reader.tick, record, &outbox)
+        }
+        clock.pointee.recordsSincePublish += 1
+        if clock.pointee.recordsSincePublish >= 1_024, state.settings != nil {
+            learnPartialBatches(state, record, &outbox)
+            publish(state, record, isClosing: false, &outbox)
+        }
+    }
+
+    private func apply(_ state: FinetuneState, _ record: SettingsRecord) {
+        guard let settings = try? FinetuneSettings(canonical: record.settings) else {
+            state.clock.value.pointee.counters.unreadableRecords += 1
+            return
+        }
+        while let old = state.settingsRecord.oldest { state.settingsRecord.remove(old) }
+        _ = state.settingsRecord.insert(Hash128(record.settings), name: record.settings)
+        state.settings = settings
+        state.domains.forEachLive { row in
+            state.domains[row].pointee.parameters = settings.parameters(of: state.domains.name(row))
+            state.domains.markChanged(row)
+        }
+    }
+
+    private func tick(
+        _ state: FinetuneState, _ tick: Tick, _ record: Record, _ outbox: inout Outbox
+    ) {
+        for counts in tick.domains {
+            guard counts.domain.count != 1 || counts.domain[0] != UInt8(ascii: "-"),
+                let row = domain(state, counts.domain, record)
+            else { continue }
+            state.domains[row].pointee.duplicates += Int64(counts.duplicates)
+            state.domains[row].pointee.orphans += Int64(counts.orphans)
+            state.domains[row].pointee.late += Int64(counts.late)
+            state.domains[row].pointee.dead += Int64(counts.dead)
+            state.domains.markChanged(row)
+        }
+        let clock = state.clock.value
+        if tick.time_ms > clock.pointee.time { clock.pointee.time = tick.time_ms }
+        learnPartialBatches(state, record, &outbox)
+        expireFeatures(state)
+        if tick.close {
+            publish(state, record, isClosing: true, &outbox)
+        } else if clock.pointee.time - clock.pointee.lastPublish >= state.settings!.publishPeriod {
+            publish(state, record, isClosing: false, &outbox)
+        }
+    }
+
+    private func appendDeadLetter(_ record: Record, _ error: ContractError, to outbox: inout Outbox)
+    {
+        outbox.begin(Topic.deadLetters, partition: 0, hasKey: false)
+        outbox.beginValue()
+        error.message.lend { message in
+            Topic.domainLog.name.lend { topic in
+                var letter = DeadLetter(
+                    error.reason, message: message, topic: topic, key: record.key,
+                    value: record.value)
+                letter.partition = record.partition
+                letter.ordinal = record.ordinal
+                letter.append(to: &outbox.bytes)
+            }
+        }
+        outbox.end(headers: record.headers)
+    }
+
+    // Names to rows, created on first sight
+
+    /// The domain's row; nil where the cap is reached.
+    func domain(_ state: FinetuneState, _ name: ByteSlice, _ record: Record) -> UInt32? {
+        let key = Hash128(name)
+        if let row = state.domains.find(key) { return row }
+        guard !state.domains.isFull else {
+            state.clock.value.pointee.counters.refusedDomains += 1
+            return nil
+        }
+        let row = state.domains.insert(key, name: name)
+        let place = state.domains[row]
+        place.initialize(to: DomainRow())
+        place.pointee.parameters = state.settings!.parameters(of: name)
+        place.pointee.nameKey = key.low
+        place.pointee.firstOrdinal = record.ordinal
+        place.pointee.own = startOfOwnPart(state, except: row)
+        state.addView(row)
+        for slice in 0..<ItemAge.sliceCount {
+            let place = state.quality.insert(FinetuneState.qualityKey(row, slice))
+            state.quality[place].initialize(to: QualityRow())
+        }
+        return row
+    }
+
+    /// The item's row; the item not seen for the longest time makes room for a new one.
+    func item(_ state: FinetuneState, _ name: ByteSlice) -> UInt32 {
+        let key = Hash128(name)
+        if let row = state.items.find(key) { return row }
+        if state.items.isFull {
+            removeItem(state, state.items.oldest!)
+            state.clock.value.pointee.counters.evictedItems += 1
+        }
+        let row = state.items.insert(key, name: name)
+        let clock = state.clock.value
+        clock.pointee.itemRows = max(clock.pointee.itemRows, row + 1)
+        return row
+    }
+
+    func removeItem(_ state: FinetuneState, _ item: UInt32) {
+        state.domains.forEachLive { domain in
+            if let row = state.domainItems.find(FinetuneState.domainItemKey(domain, item)) {
+                removeDomainItem(state, row)
+            }
+        }
+        state.items.remove(item)
+    }
+
+    func removeDomainItem(_ state: FinetuneState, _ row: UInt32) {
+        let item = state.domainItems[row].pointee
+        state.domains[item.domain].pointee.items -= 1
+        state.domains.markChanged(item.domain)
+        state.domainItems.remove(row)
+    }
+
+    func domainItem(_ state: FinetuneState, _ domain: UInt32, _ item: UInt32) -> UInt32 {
+        let key = FinetuneState.domainItemKey(domain, item)
+        if let row = state.domainItems.find(key) { return row }
+        if state.domainItems.isFull { removeDomainItem(state, state.domainItems.oldest!) }
+        let row = state.domainItems.insert(key)
+        state.domainItems[row].pointee.domain = domain
+        state.domainItems[row].pointee.item = item
+        state.domains[domain].pointee.items += 1
+        state.domains.markChanged(domain)
+        touch(state, row)
+        return row
+    }
+
+    /// Its score is computed at the next publish point.
+    @inline(__always)
+    func touch(_ state: FinetuneState, _ domainItem: UInt32) {
+        let place = state.domainItems[domainItem]
+        guard place.pointee.isTouched == 0 else { return }
+        place.pointee.isTouched = 1
+        state.domainItems.markChanged(domainItem)
+        state.views[Int(place.pointee.domain)].touched.append(domainItem)
+    }
+
+    private func name(_ state: FinetuneState, _ text: Text) {
+        let key = FinetuneState.textKey(text.hash)
+        guard state.texts.find(key) == nil else { return }
+        if state.texts.isFull { state.texts.remove(state.texts.oldest!) }
+        _ = state.texts.insert(key, name: text.text)
+    }
+}
+
+/// Memory that a step needs for the length of a call; nothing in it outlives one.
+final class Scratch {
+    /// Gradient by bucket; all zero between calls.
+    let gradient: UnsafeMutablePointer<Float>
+    /// How often a token is in the history; all zero between calls.
+    let tokenCount: UnsafeMutablePointer<UInt8>
+    var buckets: [Int] = []
+    var changed: [UInt32] = []
+    let features = UnsafeMutablePointer<KeptFeatures>.allocate(capacity: 1)
+    /// Item rows of the impression's history; `UInt32.max` = not known here.
+    var history: [UInt32] = []
+    var name = ByteBuffer()
+    let itemFeatures = UnsafeMutablePointer<ItemFeatures>.allocate(capacity: 1)
+    let lookups: Lookups
+    var ranks: [Int32] = []
+    let sums = UnsafeMutablePointer<GradientSums>.allocate(capacity: 1)
+    /// Buckets and slopes of a micro-batch's corrections.
+    var correctedBuckets: [(Int, Float)] = []
+    var examples: [Example] = []
+    var numbers = LentList<Double>()
+    var hashed = LentList<HashedFeature>()
+
+    init(buckets: Int) {
+        gradient = .allocate(capacity: buckets)
+        gradient.initialize(repeating: 0, count: buckets)
+        tokenCount = .allocate(capacity: buckets)
+        tokenCount.initialize(repeating: 0, count: buckets)
+        features.initialize(to: KeptFeatures())
+        itemFeatures.initialize(to: ItemFeatures())
+        let shares = UnsafeMutablePointer<Float>.allocate(capacity: 256)
+        let logs = UnsafeMutablePointer<Float>.allocate(capacity: 256)
+        for n in 0..<256 {
+            shares[n] = n == 0 ? 0 : 1 / Float(n).squareRoot()
+            logs[n] = Math.log(Float(n + 1))
+        }
+        lookups = Lookups(shares: shares, logs: logs)
+    }
+
+    deinit {
+        gradient.deallocate()
+        tokenCount.deallocate()
+        sums.deallocate()
+        features.deallocate()
+        itemFeatures.deallocate()
+        lookups.shares.deallocate()
+        lookups.logs.deallocate()
+    }
+}

@@ -1,0 +1,380 @@
+// What happens when something is shown: the statistics as they are now become features, and the head as
+// it is now predicts. Point-in-time by construction.
+
+import Bytes
+import Contracts
+import DeterministicMath
+import Statistics
+import Streams
+
+extension FinetuneStep {
+    func show(_ state: FinetuneState, _ shown: Impression, _ record: Record) {
+        guard let domain = domain(state, shown.domain, record) else { return }
+        let key = Hash128(shown.impression_id)
+        guard state.pending.find(key) == nil else { return }
+        let item = item(state, shown.item_id)
+        let domainItem = domainItem(state, domain, item)
+        let query = shown.query.map { self.query(state, domain, $0, at: shown.time_ms) }
+
+        count(state, domain, item, domainItem, shown, record)
+        buildFeatures(state, domain, item, domainItem, shown)
+        let logit = state.head(domain, scratch.lookups).logit(scratch.features)
+        if let query { countCandidate(state, domain, query, item) }
+        keep(state, key, domain, item, domainItem, logit, shown)
+        remember(state, domain, shown, record)
+    }
+
+    private func count(
+        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ domainItem: UInt32,
+        _ shown: Impression, _ record: Record
+    ) {
+        let place = state.domains[domain]
+        place.pointee.shown += 1
+        place.pointee.users.add(shown.user)
+        place.pointee.topItems.add(state.itemTag(item))
+        if place.pointee.firstTime == 0 { place.pointee.firstTime = shown.time_ms }
+        place.pointee.lastTime = max(place.pointee.lastTime, shown.time_ms)
+        state.domains.markChanged(domain)
+        state.domainItems[domainItem].pointee.shown += 1
+        state.domainItems.touch(domainItem)
+        state.domainItems.markChanged(domainItem)
+        state.items.touch(item)
+    }
+
+    /// The row of a query in a domain, its decayed count one higher.
+    private func query(
+        _ state: FinetuneState, _ domain: UInt32, _ hash: UInt64, at time: Int64
+    ) -> UInt32 {
+        let key = FinetuneState.queryKey(domain, hash)
+        let parameters = state.domains[domain].pointee.parameters
+        let age = Double(max(time, 0)) / (Double(parameters.halfLives[0]) * 1_000)
+        let row: UInt32
+        if let known = state.queries.find(key) {
+            row = known
+            let place = state.queries[row]
+            let count = Math.exp2(place.pointee.weight - age) + 1
+            place.pointee.weight = Math.log(count) * 1.4426950408889634 + age
+            state.queries.touch(row)
+        } else {
+            if state.queries.isFull { removeQuery(state, state.queries.oldest!) }
+            row = state.queries.insert(key)
+            state.queries[row].pointee = QueryRow(hash: hash, weight: age, domain: domain)
+        }
+        state.queries.markChanged(row)
+        if parameters.surface == .search {
+            state.views[Int(domain)].headQueries.offer(
+                row, weight: state.queries[row].pointee.weight, limit: Int(parameters.headQueries))
+        }
+        return row
+    }
+
+    private func removeQuery(_ state: FinetuneState, _ row: UInt32) {
+        let view = state.views[Int(state.queries[row].pointee.domain)]
+        view.headQueries.remove(row)
+        for candidate in (view.candidates[row] ?? []).sorted() {
+            state.candidates.remove(candidate)
+            view.removeCandidate(candidate, of: row)
+        }
+        view.touchedQueries.remove(row)
+        state.queries.remove(row)
+    }
+
+    private func countCandidate(
+        _ state: FinetuneState, _ domain: UInt32, _ query: UInt32, _ item: UInt32
+    ) {
+        guard state.domains[domain].pointee.parameters.surface == .search else { return }
+        let view = state.views[Int(domain)]
+        let key = FinetuneState.candidateKey(query, item)
+        let row: UInt32
+        if let known = state.candidates.find(key) {
+            row = known
+            state.candidates.touch(row)
+        } else {
+            if state.candidates.isFull {
+                let old = state.candidates.oldest!
+                let gone = state.candidates[old].pointee
+                state.views[Int(gone.domain)].removeCandidate(old, of: gone.query)
+                state.candidates.remove(old)
+                state.clock.value.pointee.counters.evictedCandidates += 1
+            }
+            row = state.candidates.insert(key)
+            state.candidates[row].pointee.query = query
+            state.candidates[row].pointee.domain = domain
+            state.candidates[row].pointee.item = item
+            view.addCandidate(row, of: query)
+        }
+        let place = state.candidates[row]
+        place.pointee.shown += 1
+        let bias = state.head(domain, scratch.lookups).weight(
+            HeadInput.positions + Int(scratch.features.pointee.position))
+        place.pointee.positionBias +=
+            (bias - place.pointee.positionBias) / Float(min(place.pointee.shown, 32))
+        touchCandidate(state, row)
+    }
+
+    func touchCandidate(_ state: FinetuneState, _ row: UInt32) {
+        let place = state.candidates[row]
+        place.pointee.isTouched = 1
+        state.candidates.markChanged(row)
+        state.views[Int(place.pointee.domain)].touchedQueries.insert(place.pointee.query)
+    }
+
+    // Features
+
+    /// `R` of an item: how much its rate over all domains differs from the global one, in logits.
+    @inline(__always)
+    func itemRate(_ state: FinetuneState, _ item: UInt32) -> Double {
+        let counts = state.items[item].pointee
+        guard counts.impressions > 0 else { return 0 }
+        let global = state.clock.value.pointee.globalRate
+        return Math.shrunkenLogit(
+            counts.clicks, counts.impressions, strength: HeadConstant.rateStrength, towards: global)
+            - Math.logit(global)
+    }
+
+    /// Writes the features of an impression to `scratch.features`.
+    private func buildFeatures(
+        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ domainItem: UInt32,
+        _ shown: Impression
+    ) {
+        let global = state.clock.value.pointee.globalRate
+        let base = Math.logit(global)
+        let rate = itemRate(state, item)
+        let user =
+            Math.shrunkenLogit(
+                shown.user_clicks, shown.user_impressions, strength: HeadConstant.rateStrength,
+                towards: global) - base
+        scratch.history.removeAll(keepingCapacity: true)
+        var historyRate = 0.0
+        var inHistory: Float = 0
+        for id in shown.history {
+            guard let row = state.items.find(Hash128(id)) else {
+                scratch.history.append(UInt32.max)
+                continue
+            }
+            scratch.history.append(row)
+            historyRate += itemRate(state, row)
+            if row == item { inHistory = 1 }
+        }
+        if !scratch.history.isEmpty { historyRate /= Double(scratch.history.count) }
+        let content = contentFeatures(state, item, global: global, base: base)
+        let counts = state.items[item].pointee
+        scratch.features.dense[HeadInput.itemRate] = Float(rate)
+        scratch.features.dense[HeadInput.userRate] = Float(user)
+        scratch.features.dense[HeadInput.itemCount] = Float(Math.log(1 + counts.impressions) / 3)
+        scratch.features.dense[HeadInput.userCount] = Float(
+            Math.log(1 + shown.user_impressions) / 3)
+        scratch.features.dense[HeadInput.itemDomain] = Float(
+            domainDeviation(state, domainItem, counts, global))
+        scratch.features.dense[HeadInput.itemUser] = Float(rate * user)
+        scratch.features.dense[HeadInput.historyRate] = Float(historyRate)
+        scratch.features.dense[HeadInput.itemHistory] = Float(rate * historyRate)
+        scratch.features.dense[HeadInput.inHistory] = inHistory
+        scratch.features.dense[HeadInput.contentRate] = Float(content.rate)
+        scratch.features.dense[HeadInput.taste] = Float(content.taste)
+        scratch.features.pointee.position = UInt16(PositionTable.row(of: shown.position))
+        hashFeatures(state, item, shown)
+    }
+
+    /// `lo(rate in the domain, shrunken towards the item's rate) − lo(the item's rate)`.
+    func domainDeviation(
+        _ state: FinetuneState, _ domainItem: UInt32, _ counts: ItemRow, _ global: Double
+    ) -> Double {
+        let own = state.domainItems[domainItem].pointee
+        guard own.labels > 0 else { return 0 }
+        let strength = HeadConstant.rateStrength
+        let rate = min(
+            HeadConstant.largestRate,
+            (counts.clicks + strength * global) / (counts.impressions + strength))
+        return Math.shrunkenLogit(
+            Double(own.clicks), Double(own.labels), strength: strength, towards: rate)
+            - Math.logit(rate)
+    }
+
+    /// The tokens' rate, and how much the user's clicks prefer them.
+    private func contentFeatures(
+        _ state: FinetuneState, _ item: UInt32, global: Double, base: Double
+    ) -> (rate: Double, taste: Double) {
+        let features = state.features(item)
+        let count = Int(features.pointee.tokenCount)
+        guard count > 0 else { return (0, 0) }
+        let size = Double(scratch.history.count)
+        if size > 0 { countHistoryTokens(state, by: 1) }
+        defer { if size > 0 { countHistoryTokens(state, by: 0) } }
+        let allClicks = state.clock.value.pointee.clicks + 1
+        var rate = 0.0
+        var taste = 0.0
+        for j in 0..<count {
+            let token = features.tokens[j]
+            let counts = state.tokens.elements[token.bucket]
+            rate += Math.shrunkenLogit(
+                Double(counts.clicks), Double(counts.impressions),
+                strength: HeadConstant.tokenStrength, towards: global)
+            if size > 0 {
+                let share = (Double(counts.clicks) + 0.5) / allClicks
+                let times = Double(scratch.tokenCount[token.bucket])
+                taste +=
+                    Double(scratch.lookups.shares[token.share])
+                    * Math.log((times + 1) / (size * share + 1))
+            }
+        }
+        return (rate / Double(count) - base, taste)
+    }
+
+    /// Counts the tokens of the history's items, or (`by` 0) clears the counts again.
+    private func countHistoryTokens(_ state: FinetuneState, by one: UInt8) {
+        for item in scratch.history where item != UInt32.max {
+            let features = state.features(item)
+            for j in 0..<Int(features.pointee.tokenCount) {
+                let bucket = features.tokens[j].bucket
+                scratch.tokenCount[bucket] = one == 0 ? 0 : scratch.tokenCount[bucket] &+ 1
+            }
+        }
+    }
+
+    private func hashFeatures(_ state: FinetuneState, _ item: UInt32, _ shown: Impression) {
+        var count = 0
+        func add(_ bucket: UInt32) {
+            guard count < KeptFeatures.otherMaximum else { return }
+            scratch.features.hashed[count] = PackedFeature(bucket: bucket, shareOf: 1)
+            count += 1
+        }
+        let itemKey = state.items.key(item).low
+        add(bucket(.item, itemKey))
+        add(bucket(.user, shown.user))
+        if let query = shown.query {
+            add(bucket(.query, query))
+            add(bucket(.queryItem, query ^ itemKey &* 0x9E37_79B9_7F4A_7C15))
+        }
+        for scalar in shown.user_attributes { add(bucket(.userAttribute, scalar)) }
+        for scalar in shown.context { add(bucket(.context, scalar)) }
+        let features = state.features(item)
+        for j in 0..<Int(features.pointee.tokenCount) {
+            scratch.features.hashed[count] = features.tokens[j]
+            count += 1
+        }
+        scratch.features.pointee.hashedCount = UInt16(count)
+    }
+
+    /// Families of hashed features: equal values of different families have different buckets.
+    enum HashedFamily: UInt64 {
+        case item = 11, user, query, queryItem, userAttribute, context, token
+    }
+
+    @inline(__always)
+    func bucket(_ family: HashedFamily, _ value: UInt64) -> UInt32 {
+        UInt32(truncatingIfNeeded: Hash128(family.rawValue, value).low)
+            & UInt32((1 << hashBits) - 1)
+    }
+
+    func bucket(_ family: HashedFamily, _ scalar: NamedScalar) -> UInt32 {
+        bucket(family, Hash128(scalar.name, seed: family.rawValue).low ^ scalar.value.hash)
+    }
+
+    // What is kept
+
+    private func keep(
+        _ state: FinetuneState, _ key: Hash128, _ domain: UInt32, _ item: UInt32,
+        _ domainItem: UInt32,
+        _ logit: Float, _ shown: Impression
+    ) {
+        if state.pending.isFull {
+            removePending(state, state.pending.oldest!)
+            state.clock.value.pointee.counters.evictedImpressions += 1
+        }
+        scratch.name.removeAll()
+        scratch.name.append(shown.impression_id)
+        if let request = shown.request_id {
+            scratch.name.append(UInt8(0))
+            scratch.name.append(request)
+        }
+        let row = state.pending.insert(key, name: scratch.name.slice)
+        let place = state.pending[row]
+        place.pointee.time = shown.time_ms
+        place.pointee.user = shown.user
+        place.pointee.query = shown.query ?? 0
+        place.pointee.hasQuery = shown.query == nil ? 0 : 1
+        place.pointee.itemKey = state.items.key(item).low
+        place.pointee.domain = domain
+        place.pointee.item = item
+        place.pointee.logit = logit
+        place.pointee.impressionIDBytes = UInt16(shown.impression_id.count)
+        place.pointee.position = UInt16(clamping: shown.position ?? 0)
+        place.pointee.hasPosition = shown.position == nil ? 0 : 1
+        place.pointee.ageSlice = ItemAge.slice(labels: state.domainItems[domainItem].pointee.labels)
+        state.kept(row).update(from: scratch.features, count: 1)
+    }
+
+    /// Keeps one impression in sixteen as a context in which scores are computed.
+    private func remember(
+        _ state: FinetuneState, _ domain: UInt32, _ shown: Impression, _ record: Record
+    ) {
+        let place = state.domains[domain]
+        let limit = Int64(place.pointee.parameters.contexts)
+        let draw = SplitMix64.mix(UInt64(bitPattern: place.pointee.shown) &+ place.pointee.nameKey)
+        var slot = place.pointee.contextsSeen
+        if slot >= limit {
+            guard draw & 15 == 0 else { return }
+            slot = Int64((draw >> 8) % UInt64(limit))
+        } else if slot > 0, draw & 3 != 0 {
+            return  // The first ones are spread over several requests too.
+        }
+        place.pointee.contextsSeen += 1
+        let context = state.contexts(domain) + Int(slot)
+        let dense = scratch.features.dense
+        context.pointee.userRate = dense[HeadInput.userRate]
+        context.pointee.userCount = dense[HeadInput.userCount]
+        context.pointee.historyRate = dense[HeadInput.historyRate]
+        context.pointee.positionRow = scratch.features.pointee.position
+        let kept = min(scratch.history.count, ContextRow.historyMaximum)
+        context.pointee.historyCount = UInt8(kept)
+        for i in 0..<kept {
+            let row = scratch.history[i]
+            context.history[i] = row
+            context.historyKeys[i] =
+                row == UInt32.max ? 0 : UInt32(truncatingIfNeeded: state.items.key(row).low)
+        }
+        var others = 0
+        func add(_ bucket: UInt32) {
+            guard others < 36 else { return }
+            context.others[others] = PackedFeature(bucket: bucket, shareOf: 1)
+            others += 1
+        }
+        add(bucket(.user, shown.user))
+        for scalar in shown.user_attributes { add(bucket(.userAttribute, scalar)) }
+        for scalar in shown.context { add(bucket(.context, scalar)) }
+        context.pointee.otherCount = UInt8(others)
+    }
+
+    func removePending(_ state: FinetuneState, _ row: UInt32) {
+        let kept = state.pending[row].pointee
+        if kept.isBatched != 0 {
+            // The cap takes its features before they could be learned from.
+            let place = state.domains[kept.domain]
+            var left = 0
+            for i in 0..<Int(place.pointee.batchCount)
+            where place.batch[i] & 0x7FFF_FFFF != row {
+                place.batch[left] = place.batch[i]
+                left += 1
+            }
+            place.pointee.batchCount = Int32(left)
+            state.domains.markChanged(kept.domain)
+        }
+        state.pending.remove(row)
+    }
+}
+
+extension Clock {
+    var globalRate: Double { clicks / impressions }
+}
+
+extension Scalar {
+    /// Equal scalars, equal hashes.
+    var hash: UInt64 {
+        switch self {
+        case .text(let text): Hash128(text, seed: 1).low
+        case .number(let number): Hash128(number.bitPattern, 2).low
+        case .boolean(let truth): Hash128(truth ? 1 : 0, 3).low
+        }
+    }
+}

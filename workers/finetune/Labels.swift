@@ -1,0 +1,523 @@
+// What happens when a label arrives: it enters the statistics, judges the kept prediction and joins its
+// domain's micro-batch. A correction turns a counted and trained 0 into a 1.
+
+import Bytes
+import Contracts
+import DeterministicMath
+import Statistics
+import Streams
+
+/// In a micro-batch: the row of `pending`, and whether it is a correction.
+private let correctionBit: UInt32 = 1 << 31
+
+extension FinetuneStep {
+    func settle(_ state: FinetuneState, _ label: Label, _ record: Record, _ outbox: inout Outbox) {
+        guard let domain = domain(state, label.domain, record) else { return }
+        let clock = state.clock.value
+        if label.task == .conversion {
+            if label.value == 1 { countConversion(state, domain, label) }
+            return
+        }
+        guard label.task == .click else { return }
+        guard let row = state.pending.find(Hash128(label.impression_id)),
+            state.pending[row].pointee.domain == domain
+        else {
+            if label.revision == 0 {
+                clock.pointee.counters.labelsWithoutImpression += 1
+            } else {
+                clock.pointee.counters.correctionsAfterHorizon += 1
+            }
+            return
+        }
+        let kept = state.pending[row]
+        if let clicked = label.click_time_ms, label.value == 1 {
+            state.domains[domain].pointee.delays.add(Double(max(1, clicked - kept.pointee.time)))
+        }
+        if label.revision == 0 {
+            guard kept.pointee.isLabeled == 0 else { return }
+            countLabel(state, domain, row, clicked: label.value == 1, record)
+            kept.pointee.isLabeled = 1
+            kept.pointee.isClicked = UInt8(label.value)
+            let parameters = state.domains[domain].pointee.parameters
+            kept.pointee.expiry = max(
+                1, max(clock.pointee.time, label.time_ms) + parameters.correctionHorizon)
+            kept.pointee.sequence = clock.pointee.sequence
+            clock.pointee.sequence += 1
+            state.expiries.push(
+                .init(due: kept.pointee.expiry, sequence: kept.pointee.sequence, row: row))
+            state.pending.markChanged(row)
+            join(state, domain, row, isCorrection: false, record, &outbox)
+        } else if label.value == 1, kept.pointee.isLabeled == 1, kept.pointee.isClicked == 0 {
+            kept.pointee.isClicked = 1
+            state.pending.markChanged(row)
+            countCorrection(state, domain, row)
+            join(state, domain, row, isCorrection: true, record, &outbox)
+        }
+    }
+
+    // Statistics
+
+    /// The item's row, if it is still the item that the impression was of.
+    private func item(_ state: FinetuneState, of kept: PendingRow) -> UInt32? {
+        guard state.items.isLive(kept.item), state.items.key(kept.item).low == kept.itemKey else {
+            return nil
+        }
+        return kept.item
+    }
+
+    private func countLabel(
+        _ state: FinetuneState, _ domain: UInt32, _ row: UInt32, clicked: Bool, _ record: Record
+    ) {
+        let kept = state.pending[row].pointee
+        let clock = state.clock.value
+        let click: Double = clicked ? 1 : 0
+        let time = max(clock.pointee.time, kept.time)
+        let place = state.domains[domain]
+        // The prediction is judged against what was known when it was made.
+        let logit = Double(kept.logit)
+        judge(state, domain, slice: 0, logit, clicked, kept.time, record)
+        judge(state, domain, slice: Int(kept.ageSlice), logit, clicked, kept.time, record)
+        place.pointee.drift.add(logit: logit, at: time, halfLife: HalfLife(seconds: 3_600))
+        if place.pointee.labels == 1_000 { place.pointee.drift.keepAsReference() }
+
+        clock.pointee.impressions += 1
+        clock.pointee.clicks += click
+        if clock.pointee.unsentImpressions == 0 {
+            clock.pointee.firstUnsentOrdinal = record.ordinal
+        }
+        clock.pointee.unsentImpressions += 1
+        clock.pointee.unsentClicks += click
+        place.pointee.labels += 1
+        place.pointee.clicks += clicked ? 1 : 0
+        place.pointee.decayed.add(
+            impressions: 1, clicks: Float(click), at: time, place.pointee.parameters)
+        place.pointee.positions.add(
+            clicked: clicked, row: Int(state.kept(row).pointee.position))
+        state.domains.markChanged(domain)
+        if let item = item(state, of: kept) {
+            countItem(state, item, impressions: 1, clicks: click)
+            countDomainItem(state, domain, item, row, clicked: clicked, time)
+        }
+        countGroup(state, domain, row, clicked: clicked, time)
+    }
+
+    private func judge(
+        _ state: FinetuneState, _ domain: UInt32, slice: Int, _ logit: Double, _ clicked: Bool,
+        _ time: Int64, _ record: Record
+    ) {
+        guard let row = state.quality.find(FinetuneState.qualityKey(domain, slice)) else { return }
+        let place = state.quality[row]
+        place.pointee.quality.add(logit: logit, clicked: clicked)
+        if place.pointee.firstTime == 0 {
+            place.pointee.firstTime = time
+            place.pointee.firstOrdinal = record.ordinal
+        }
+        place.pointee.lastTime = max(time, place.pointee.lastTime)
+        place.pointee.lastOrdinal = record.ordinal
+        state.quality.markChanged(row)
+    }
+
+    /// Adds to the item's counts over all domains, to its tokens' and to what other partitions are told.
+    private func countItem(
+        _ state: FinetuneState, _ item: UInt32, impressions: Double, clicks: Double
+    ) {
+        let place = state.items[item]
+        place.pointee.impressions += impressions
+        place.pointee.clicks += clicks
+        place.pointee.unsentImpressions += Float(impressions)
+        place.pointee.unsentClicks += Float(clicks)
+        if place.pointee.isUnsent == 0, partitions > 1 {
+            place.pointee.isUnsent = 1
+            state.unsentItems.append(item)
+        }
+        state.items.markChanged(item)
+        countTokens(state, item, impressions: Float(impressions), clicks: Float(clicks))
+    }
+
+    func countTokens(_ state: FinetuneState, _ item: UInt32, impressions: Float, clicks: Float) {
+        let features = state.features(item)
+        for j in 0..<Int(features.pointee.tokenCount) {
+            let bucket = features.tokens[j].bucket
+            state.tokens.elements[bucket].impressions += impressions
+            state.tokens.elements[bucket].clicks += clicks
+            state.tokens.markChanged(bucket)
+        }
+    }
+
+    private func countDomainItem(
+        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ row: UInt32, clicked: Bool,
+        _ time: Int64
+    ) {
+        let kept = state.pending[row].pointee
+        let probability = Math.sigmoid(kept.logit)
+        let domainItem = domainItem(state, domain, item)
+        let place = state.domainItems[domainItem]
+        state.domains[domain].pointee.rates.add(
+            clicked: clicked,
+            before: Counts(
+                impressions: UInt64(place.pointee.labels), clicks: UInt64(place.pointee.clicks)))
+        place.pointee.labels += 1
+        place.pointee.clicks += clicked ? 1 : 0
+        place.pointee.decayed.add(
+            impressions: 1, clicks: clicked ? 1 : 0, at: time,
+            state.domains[domain].pointee.parameters)
+        place.pointee.residual.add(label: clicked ? 1 : 0, prediction: probability)
+        state.domainItems.markChanged(domainItem)
+        touch(state, domainItem)
+        if kept.hasQuery != 0,
+            let query = state.queries.find(FinetuneState.queryKey(domain, kept.query)),
+            let candidate = state.candidates.find(FinetuneState.candidateKey(query, item))
+        {
+            let place = state.candidates[candidate]
+            place.pointee.labels += 1
+            place.pointee.clicks += clicked ? 1 : 0
+            place.pointee.residual.add(label: clicked ? 1 : 0, prediction: probability)
+            touchCandidate(state, candidate)
+        }
+    }
+
+    private func countConversion(_ state: FinetuneState, _ domain: UInt32, _ label: Label) {
+        state.domains[domain].pointee.conversions += 1
+        state.domains.markChanged(domain)
+        guard let row = state.pending.find(Hash128(label.impression_id)),
+            let item = item(state, of: state.pending[row].pointee),
+            let domainItem = state.domainItems.find(FinetuneState.domainItemKey(domain, item))
+        else { return }
+        state.domainItems[domainItem].pointee.conversions += 1
+        state.domainItems.markChanged(domainItem)
+    }
+
+    /// Puts the label into its request's group (else its user's): page rate and GAUC.
+    private func countGroup(
+        _ state: FinetuneState, _ domain: UInt32, _ row: UInt32, clicked: Bool, _ time: Int64
+    ) {
+        let name = state.pending.name(row)
+        let idBytes = Int(state.pending[row].pointee.impressionIDBytes)
+        let isRequest = name.count > idBytes
+        let key =
+            isRequest
+            ? FinetuneState.groupKey(domain, name.slice(idBytes + 1, name.count))
+            : Hash128(state.pending[row].pointee.user, UInt64(domain), seed: 6)
+        let group: UInt32
+        if let known = state.groups.find(key) {
+            group = known
+            state.groups.touch(group)
+        } else {
+            if state.groups.isFull { state.groups.remove(state.groups.oldest!) }
+            group = state.groups.insert(key)
+            state.groups[group].pointee.domain = domain
+            state.groups[group].pointee.isRequest = isRequest ? 1 : 0
+            if isRequest { state.domains[domain].pointee.requests += 1 }
+        }
+        let place = state.groups[group]
+        place.pointee.time = time
+        regroup(state, domain, group) {
+            guard Int(place.pointee.size) < GroupLabels.maximum else { return }
+            let entry = GroupLabels.entry(state.pending[row].pointee.logit, clicked: clicked)
+            let entries = state.groups.tail(group, as: GroupLabels.self)
+            place.pointee.wins += entries.wins(of: entry, among: Int(place.pointee.size))
+            entries.entries[Int(place.pointee.size)] = entry
+            place.pointee.size += 1
+            if clicked {
+                if place.pointee.positives == 0, place.pointee.isRequest != 0 {
+                    state.domains[domain].pointee.requestsClicked += 1
+                }
+                place.pointee.positives += 1
+            }
+        }
+    }
+
+    /// Takes the group's AUC out of the domain's, lets `change` change the group, and puts it back.
+    private func regroup(
+        _ state: FinetuneState, _ domain: UInt32, _ group: UInt32, _ change: () -> Void
+    ) {
+        guard let quality = state.quality.find(FinetuneState.qualityKey(domain, 0)) else { return }
+        let place = state.groups[group]
+        if place.pointee.size > 0 {
+            state.quality[quality].pointee.quality.groups.remove(
+                auc: place.pointee.auc, size: Int(place.pointee.size))
+        }
+        change()
+        state.quality[quality].pointee.quality.groups.add(
+            auc: place.pointee.auc, size: Int(place.pointee.size))
+        state.groups.markChanged(group)
+        state.quality.markChanged(quality)
+    }
+
+    private func countCorrection(_ state: FinetuneState, _ domain: UInt32, _ row: UInt32) {
+        let kept = state.pending[row].pointee
+        let clock = state.clock.value
+        let place = state.domains[domain]
+        place.pointee.corrections += 1
+        place.pointee.clicks += 1
+        place.pointee.positions.correct(row: Int(state.kept(row).pointee.position))
+        clock.pointee.clicks += 1
+        clock.pointee.unsentClicks += 1
+        let time = max(clock.pointee.time, kept.time)
+        place.pointee.decayed.add(impressions: 0, clicks: 1, at: time, place.pointee.parameters)
+        state.domains.markChanged(domain)
+        for slice in [0, Int(kept.ageSlice)] {
+            if let row = state.quality.find(FinetuneState.qualityKey(domain, slice)) {
+                state.quality[row].pointee.quality.correct(logit: Double(kept.logit))
+                state.quality.markChanged(row)
+            }
+        }
+        correctGroup(state, domain, row)
+        guard let item = item(state, of: kept) else { return }
+        countItem(state, item, impressions: 0, clicks: 1)
+        guard let domainItem = state.domainItems.find(FinetuneState.domainItemKey(domain, item))
+        else {
+            return
+        }
+        let own = state.domainItems[domainItem]
+        if own.pointee.labels > own.pointee.clicks {
+            place.pointee.rates.correct(
+                before: Counts(
+                    impressions: UInt64(own.pointee.labels), clicks: UInt64(own.pointee.clicks)))
+            own.pointee.clicks += 1
+        }
+        own.pointee.residual.surplus += 1
+        own.pointee.decayed.add(impressions: 0, clicks: 1, at: time, place.pointee.parameters)
+        state.domainItems.markChanged(domainItem)
+        touch(state, domainItem)
+        if kept.hasQuery != 0,
+            let query = state.queries.find(FinetuneState.queryKey(domain, kept.query)),
+            let candidate = state.candidates.find(FinetuneState.candidateKey(query, item))
+        {
+            state.candidates[candidate].pointee.clicks += 1
+            state.candidates[candidate].pointee.residual.surplus += 1
+            touchCandidate(state, candidate)
+        }
+    }
+
+    private func correctGroup(_ state: FinetuneState, _ domain: UInt32, _ row: UInt32) {
+        let name = state.pending.name(row)
+        let kept = state.pending[row].pointee
+        let idBytes = Int(kept.impressionIDBytes)
+        let key =
+            name.count > idBytes
+            ? FinetuneState.groupKey(domain, name.slice(idBytes + 1, name.count))
+            : Hash128(kept.user, UInt64(domain), seed: 6)
+        guard let group = state.groups.find(key) else { return }
+        let place = state.groups[group]
+        let entries = state.groups.tail(group, as: GroupLabels.self)
+        let wrong = GroupLabels.entry(kept.logit, clicked: false)
+        var at: Int?
+        for i in 0..<Int(place.pointee.size) where entries.entries[i] == wrong { at = i }
+        guard let at else { return }
+        regroup(state, domain, group) {
+            let size = Int(place.pointee.size)
+            entries.entries[at] = entries.entries[size - 1]
+            place.pointee.wins -= entries.wins(of: wrong, among: size - 1)
+            let right = GroupLabels.entry(kept.logit, clicked: true)
+            place.pointee.wins += entries.wins(of: right, among: size - 1)
+            entries.entries[size - 1] = right
+            if place.pointee.positives == 0, place.pointee.isRequest != 0 {
+                state.domains[domain].pointee.requestsClicked += 1
+            }
+            place.pointee.positives += 1
+        }
+    }
+
+    /// Features whose correction horizon has passed go.
+    func expireFeatures(_ state: FinetuneState) {
+        let now = state.clock.value.pointee.time
+        while let entry = state.expiries.popDue(at: now) {
+            guard state.pending.isLive(entry.row),
+                state.pending[entry.row].pointee.expiry == entry.due,
+                state.pending[entry.row].pointee.sequence == entry.sequence
+            else { continue }
+            removePending(state, entry.row)
+        }
+        let horizon = state.settings?.defaults.correctionHorizon ?? 0
+        while let oldest = state.groups.oldest {
+            let group = state.groups[oldest].pointee
+            let own = state.domains[group.domain].pointee.parameters.correctionHorizon
+            guard group.time + max(own, horizon) + 60_000 < now else { break }
+            state.groups.remove(oldest)
+        }
+    }
+
+    // Learning
+
+    private func join(
+        _ state: FinetuneState, _ domain: UInt32, _ row: UInt32, isCorrection: Bool,
+        _ record: Record,
+        _ outbox: inout Outbox
+    ) {
+        let place = state.domains[domain]
+        place.batch[Int(place.pointee.batchCount)] =
+            row | (isCorrection ? correctionBit : 0)
+        place.pointee.batchCount += 1
+        state.pending[row].pointee.isBatched = 1
+        state.pending.markChanged(row)
+        state.domains.markChanged(domain)
+        if place.pointee.batchCount >= place.pointee.parameters.microBatch {
+            learn(state, domain, record, &outbox)
+        }
+    }
+
+    /// Learns from every domain's micro-batch as it is, domains in the order of their rows.
+    func learnPartialBatches(_ state: FinetuneState, _ record: Record, _ outbox: inout Outbox) {
+        state.domains.forEachLive { domain in
+            if state.domains[domain].pointee.batchCount > 0 {
+                learn(state, domain, record, &outbox)
+            }
+        }
+    }
+
+    /// One Adagrad step on the domain's micro-batch, and its record in `examples`.
+    private func learn(
+        _ state: FinetuneState, _ domain: UInt32, _ record: Record, _ outbox: inout Outbox
+    ) {
+        let place = state.domains[domain]
+        let count = Int(place.pointee.batchCount)
+        let clock = state.clock.value
+        clock.pointee.headVersion += 1
+        appendExamples(state, domain, count, record, &outbox)
+        let learner = Learner(
+            state.head(domain, scratch.lookups), place.pointee.parameters, scratch)
+        for i in 0..<count {
+            let entry = place.batch[i]
+            let row = entry & ~correctionBit
+            let features = state.kept(row)
+            if entry & correctionBit != 0 {
+                learner.correct(features)
+            } else {
+                let kept = state.pending[row].pointee
+                let clicked = kept.isClicked != 0 && !isCorrected(place, row, count)
+                guard clicked || isKept(state, row, place.pointee.parameters.negativeShare) else {
+                    continue
+                }
+                learner.add(features, clicked: clicked)
+                clock.pointee.examplesLearned += 1
+                place.pointee.examplesLearned += 1
+            }
+        }
+        learner.finish { state.hashed.markChanged($0) }
+        for i in 0..<count {
+            let row = place.batch[i] & ~correctionBit
+            state.pending[row].pointee.isBatched = 0
+            state.pending.markChanged(row)
+        }
+        place.pointee.batchCount = 0
+        state.domains.markChanged(domain)
+    }
+
+    /// Whether the same batch also holds the row's correction: then it was a 0 when it was labeled.
+    private func isCorrected(
+        _ domain: UnsafeMutablePointer<DomainRow>, _ row: UInt32, _ count: Int
+    ) -> Bool {
+        for i in 0..<count where domain.batch[i] == row | correctionBit { return true }
+        return false
+    }
+
+    /// Thins negatives by a hash of the impression's id.
+    private func isKept(_ state: FinetuneState, _ row: UInt32, _ share: Float) -> Bool {
+        guard share < 1 else { return true }
+        let draw = Float(state.pending.key(row).high >> 40) * 0x1p-24
+        return draw < share
+    }
+
+    private func appendExamples(
+        _ state: FinetuneState, _ domain: UInt32, _ count: Int, _ record: Record,
+        _ outbox: inout Outbox
+    ) {
+        let place = state.domains[domain]
+        outbox.begin(Topic.examples)
+        outbox.bytes.append(state.domains.name(domain))
+        outbox.beginValue()
+        var batch = ExampleBatch()
+        batch.domain = state.domains.name(domain)
+        batch.partition = state.partition
+        batch.ordinal = record.ordinal
+        batch.head_version = state.clock.value.pointee.headVersion
+        scratch.examples.removeAll(keepingCapacity: true)
+        scratch.numbers.reserve(count * HeadInput.count)
+        scratch.hashed.reserve(count * KeptFeatures.hashedMaximum)
+        for i in 0..<count {
+            let entry = place.batch[i]
+            let row = entry & ~correctionBit
+            let isCorrection = entry & correctionBit != 0
+            let kept = state.pending[row].pointee
+            let clicked =
+                isCorrection || (kept.isClicked != 0 && !isCorrected(place, row, count))
+            let name = state.pending.name(row)
+            let idBytes = Int(kept.impressionIDBytes)
+            var example = Example()
+            example.impression_id = name.slice(0, idBytes)
+            if name.count > idBytes { example.request_id = name.slice(idBytes + 1, name.count) }
+            example.time_ms = kept.time
+            example.revision = isCorrection ? 1 : 0
+            example.label = clicked ? 1 : 0
+            example.prediction = Double(Math.sigmoid(kept.logit))
+            example.kept_share = clicked ? 1 : Double(place.pointee.parameters.negativeShare)
+            example.item = kept.itemKey
+            example.user = kept.user
+            example.query = kept.hasQuery != 0 ? kept.query : nil
+            example.position = kept.hasPosition != 0 ? Int(kept.position) : nil
+            let features = state.kept(row)
+            example.dense = BorrowedList(
+                scratch.numbers.fill(HeadInput.count, at: i, stride: HeadInput.count) { k in
+                    Double(features.dense[k])
+                }, count: HeadInput.count)
+            let hashedCount = Int(features.pointee.hashedCount)
+            example.hashed = BorrowedList(
+                scratch.hashed.fill(hashedCount, at: i, stride: KeptFeatures.hashedMaximum) { j in
+                    let feature = features.hashed[j]
+                    return HashedFeature(
+                        bucket: feature.bucket, value: Double(scratch.lookups.shares[feature.share])
+                    )
+                }, count: hashedCount)
+            scratch.examples.append(example)
+        }
+        scratch.examples.withUnsafeBufferPointer { examples in
+            batch.examples = BorrowedList(examples)
+            batch.append(to: &outbox.bytes)
+        }
+        outbox.end()
+    }
+}
+
+extension ItemResidual {
+    mutating func add(label: Float, prediction: Float) {
+        predicted += prediction
+        surplus += label - prediction
+        information += prediction * (1 - prediction)
+    }
+}
+
+extension GroupRow {
+    /// The group's AUC; nil while one class is missing.
+    var auc: Double? {
+        let negatives = Int(size) - Int(positives)
+        guard positives > 0, negatives > 0 else { return nil }
+        return Double(wins) / Double(2 * Int(positives) * negatives)
+    }
+}
+
+extension GroupLabels {
+    /// A logit with its label in the lowest bit.
+    static func entry(_ logit: Float, clicked: Bool) -> UInt32 {
+        logit.bitPattern & ~1 | (clicked ? 1 : 0)
+    }
+}
+
+extension UnsafeMutablePointer where Pointee == GroupLabels {
+    /// Twice the pairs that `entry` makes in the right order with the first `count`, ties once.
+    func wins(of entry: UInt32, among count: Int) -> Int32 {
+        let clicked = entry & 1
+        let logit = Float(bitPattern: entry & ~1)
+        let entries = entries
+        var wins: Int32 = 0
+        for i in 0..<count where entries[i] & 1 != clicked {
+            let other = Float(bitPattern: entries[i] & ~1)
+            if logit == other {
+                wins += 1
+            } else if (logit > other) == (clicked == 1) {
+                wins += 2
+            }
+        }
+        return wins
+    }
+}

@@ -1,0 +1,333 @@
+// Publish points: what has changed enough to tell downstream feeds.
+
+import Bytes
+import Contracts
+import DeterministicMath
+import Statistics
+import Streams
+
+extension FinetuneStep {
+    /// One publish point: priors, scores, statistics, and every 64th time evaluations.
+    func publish(
+        _ state: FinetuneState, _ record: Record, isClosing: Bool, _ outbox: inout Outbox
+    ) {
+        let clock = state.clock.value
+        clock.pointee.publishPoints += 1
+        clock.pointee.lastPublish = clock.pointee.time
+        clock.pointee.recordsSincePublish = 0
+        if isClosing
+            || clock.pointee.time - clock.pointee.lastPriors >= state.settings!.priorPeriod
+        {
+            clock.pointee.lastPriors = clock.pointee.time
+            sendPriors(state, record, &outbox)
+        }
+        let window = sweep(state, all: isClosing)
+        let point = PublishPoint(record: record, time: clock.pointee.time, isClosing: isClosing)
+        let isStatisticsPoint = isClosing || clock.pointee.publishPoints % 4 == 0
+        let isEvaluationPoint = isClosing || clock.pointee.publishPoints % 64 == 0
+        state.domains.forEachLive { domain in
+            if state.domains[domain].pointee.parameters.surface == .search {
+                publishQueries(state, domain, point, &outbox)
+            } else {
+                publishItems(state, domain, window, point, &outbox)
+            }
+            if isStatisticsPoint { publishStatistics(state, domain, point, &outbox) }
+            if isEvaluationPoint { publishEvaluations(state, domain, point, &outbox) }
+        }
+    }
+
+    /// The next 1/64 of the items in row order (or all), so that no score is older than 64 points.
+    private func sweep(_ state: FinetuneState, all: Bool) -> Range<UInt32> {
+        let clock = state.clock.value
+        let rows = clock.pointee.itemRows
+        guard !all, rows > 0 else { return 0..<rows }
+        let first = clock.pointee.sweepItem < rows ? clock.pointee.sweepItem : 0
+        let last = min(rows, first + max(1, (rows + 63) / 64))
+        clock.pointee.sweepItem = last
+        return first..<last
+    }
+
+    // Recommendation: items of a domain at one reference position
+
+    private func publishItems(
+        _ state: FinetuneState, _ domain: UInt32, _ window: Range<UInt32>, _ point: PublishPoint,
+        _ outbox: inout Outbox
+    ) {
+        let view = state.views[Int(domain)]
+        for item in window where state.items.isLive(item) && isEligible(state, item, domain) {
+            touch(state, domainItem(state, domain, item))
+        }
+        var changed = takeTouched(state, domain)
+        guard !changed.isEmpty else { return }
+        scorer.prepare(state, domain)
+        let parameters = state.domains[domain].pointee.parameters
+        let position = state.head(domain, scratch.lookups).weight(
+            HeadInput.positions + PositionTable.row(of: Int(parameters.referencePosition)))
+        let uncertainty = Uncertainty(state, domain)
+        var kept = 0
+        for row in changed {
+            let place = state.domainItems[row]
+            let item = place.pointee.item
+            state.domainItems.markChanged(row)
+            guard state.items[item].pointee.isUnavailable == 0 else {
+                withdraw(state, domain, query: nil, item, &place.pointee.published, point, &outbox)
+                place.pointee.isRanked = 0
+                continue
+            }
+            place.pointee.published.score = scorer.score(
+                item: item, domainItem: row, extra: position)
+            place.pointee.published.scoreStd = uncertainty.standardDeviation(
+                labels: Double(place.pointee.labels), place.pointee.residual,
+                score: place.pointee.published.score, item: item)
+            changed[kept] = row
+            kept += 1
+        }
+        let gone = changed.count - kept
+        changed.removeLast(gone)
+        rank(state, domain, &changed, view)
+        for (i, row) in changed.enumerated() {
+            offer(state, domain, row, rank: Int(scratch.ranks[i]), parameters, point, &outbox)
+        }
+        for (i, row) in view.ranking.rows.prefix(101).enumerated()
+        where state.domainItems[row].pointee.isRanked == 1 {
+            let published = state.domainItems[row].pointee.published
+            if crosses(Int(published.publishedRank), i + 1) {
+                offer(state, domain, row, rank: i + 1, parameters, point, &outbox)
+            }
+        }
+        for row in changed { state.domainItems[row].pointee.isRanked = 1 }
+    }
+
+    /// The touched rows of a domain, in row order, each once; they are touched no more.
+    private func takeTouched(_ state: FinetuneState, _ domain: UInt32) -> [UInt32] {
+        let view = state.views[Int(domain)]
+        var rows: [UInt32] = []
+        rows.reserveCapacity(view.touched.count)
+        for row in view.touched where state.domainItems.isLive(row) {
+            let place = state.domainItems[row]
+            guard place.pointee.domain == domain, place.pointee.isTouched != 0 else { continue }
+            place.pointee.isTouched = 0
+            state.domainItems.markChanged(row)
+            rows.append(row)
+        }
+        view.touched.removeAll(keepingCapacity: true)
+        rows.sort()
+        return rows
+    }
+
+    /// Brings the ranking up to date; `scratch.ranks` are those of `changed`, which is put in their order.
+    private func rank(
+        _ state: FinetuneState, _ domain: UInt32, _ changed: inout [UInt32], _ view: DomainView
+    ) {
+        for row in changed { state.domainItems[row].pointee.isRanked = 2 }
+        scratch.ranks.removeAll(keepingCapacity: true)
+        view.ranking.update(
+            &changed,
+            isStale: { row in
+                guard state.domainItems.isLive(row) else { return true }
+                let place = state.domainItems[row]
+                return place.pointee.domain != domain || place.pointee.isRanked != 1
+            },
+            score: { state.domainItems[$0].pointee.published.score },
+            ranked: { _, rank in scratch.ranks.append(Int32(rank)) })
+    }
+
+    /// Publishes a score if it says something new.
+    private func offer(
+        _ state: FinetuneState, _ domain: UInt32, _ row: UInt32, rank: Int,
+        _ parameters: DomainParameters, _ point: PublishPoint, _ outbox: inout Outbox
+    ) {
+        let place = state.domainItems[row]
+        guard place.pointee.published.saysNew(rank, place.pointee.labels, parameters.threshold)
+        else {
+            return
+        }
+        place.pointee.published.remember(rank, place.pointee.labels)
+        state.domainItems.markChanged(row)
+        append(
+            state, domain, query: nil, item: place.pointee.item, place.pointee.published, rank,
+            impressions: place.pointee.shown, labels: place.pointee.labels, point, &outbox)
+    }
+
+    private func crosses(_ a: Int, _ b: Int) -> Bool { PublishedScore.crosses(a, b) }
+
+    // Search: the candidates of the most frequent queries
+
+    private func publishQueries(
+        _ state: FinetuneState, _ domain: UInt32, _ point: PublishPoint, _ outbox: inout Outbox
+    ) {
+        _ = takeTouched(state, domain)
+        let view = state.views[Int(domain)]
+        let heads = view.headQueries.rows.map(\.row).sorted()
+        let turn = UInt32(truncatingIfNeeded: state.clock.value.pointee.publishPoints)
+        var isPrepared = false
+        let parameters = state.domains[domain].pointee.parameters
+        for query in heads {
+            let isDue =
+                point.isClosing || view.touchedQueries.contains(query) || query & 63 == turn & 63
+            guard isDue, let candidates = view.candidates[query] else { continue }
+            if !isPrepared {
+                scorer.prepare(state, domain)
+                isPrepared = true
+            }
+            publishCandidates(state, domain, query, candidates.sorted(), parameters, point, &outbox)
+        }
+        for query in heads { view.touchedQueries.remove(query) }
+        if view.touchedQueries.count > 4 * max(100, heads.count) { view.forgetTouchedQueries() }
+    }
+
+    private func publishCandidates(
+        _ state: FinetuneState, _ domain: UInt32, _ query: UInt32, _ candidates: [UInt32],
+        _ parameters: DomainParameters, _ point: PublishPoint, _ outbox: inout Outbox
+    ) {
+        let hash = state.queries[query].pointee.hash
+        guard let text = state.texts.find(FinetuneState.textKey(hash)) else { return }
+        let head = state.head(domain, scratch.lookups)
+        let uncertainty = Uncertainty(state, domain)
+        let queryWeight = head.hashed[Int(bucket(.query, hash))].weight
+        var ranked: [UInt32] = []
+        for row in candidates {
+            let place = state.candidates[row]
+            let item = place.pointee.item
+            place.pointee.isTouched = 0
+            state.candidates.markChanged(row)
+            guard state.items.isLive(item), state.items[item].pointee.isUnavailable == 0,
+                let domainItem = state.domainItems.find(FinetuneState.domainItemKey(domain, item))
+            else {
+                if state.items.isLive(item) {
+                    withdraw(
+                        state, domain, query: text, item, &place.pointee.published, point, &outbox)
+                }
+                continue
+            }
+            let pair = hash ^ state.items.key(item).low &* 0x9E37_79B9_7F4A_7C15
+            let extra =
+                queryWeight + head.hashed[Int(bucket(.queryItem, pair))].weight
+                + place.pointee.positionBias
+            place.pointee.published.score = scorer.score(
+                item: item, domainItem: domainItem, extra: extra)
+            place.pointee.published.scoreStd = uncertainty.standardDeviation(
+                labels: Double(place.pointee.labels), place.pointee.residual,
+                score: place.pointee.published.score, item: item)
+            ranked.append(row)
+        }
+        ranked.sort { a, b in
+            let (x, y) = (
+                state.candidates[a].pointee.published.score,
+                state.candidates[b].pointee.published.score
+            )
+            return x > y || (x == y && a < b)
+        }
+        for (i, row) in ranked.enumerated() {
+            let place = state.candidates[row]
+            guard place.pointee.published.saysNew(i + 1, place.pointee.labels, parameters.threshold)
+            else { continue }
+            place.pointee.published.remember(i + 1, place.pointee.labels)
+            append(
+                state, domain, query: text, item: place.pointee.item, place.pointee.published,
+                i + 1,
+                impressions: Int64(place.pointee.shown), labels: place.pointee.labels, point,
+                &outbox)
+        }
+    }
+
+    // Records
+
+    private func append(
+        _ state: FinetuneState, _ domain: UInt32, query: UInt32?, item: UInt32,
+        _ published: PublishedScore, _ rank: Int, impressions: Int64, labels: Int32,
+        _ point: PublishPoint, _ outbox: inout Outbox
+    ) {
+        var score = Score()
+        score.domain = state.domains.name(domain)
+        score.query = query.map { state.texts.name($0) }
+        score.item_id = state.items.name(item)
+        score.score = shortest(published.score)
+        score.score_std = shortest(published.scoreStd)
+        score.rank = rank
+        score.impressions = impressions
+        score.labels = Int64(labels)
+        score.stage = labels == 0 ? .zero_shot : .learning
+        score.time_ms = point.time
+        score.head_version = state.clock.value.pointee.headVersion
+        score.arm = liveArm
+        score.partition = state.partition
+        score.ordinal = point.record.ordinal
+        let start = outbox.bytes.count
+        outbox.begin(Topic.scores)
+        score.appendKey(to: &outbox.bytes)
+        outbox.beginValue()
+        score.append(to: &outbox.bytes)
+        chainScore(state, outbox.bytes.slice(from: start))
+        outbox.end()
+    }
+
+    private func chainScore(_ state: FinetuneState, _ bytes: ByteSlice) {
+        let clock = state.clock.value
+        clock.pointee.scoresHash = clock.pointee.scoresHash.combined(with: Hash128(bytes))
+        clock.pointee.counters.scoresPublished += 1
+    }
+
+    /// A tombstone for what may no longer be shown.
+    private func withdraw(
+        _ state: FinetuneState, _ domain: UInt32, query: UInt32?, _ item: UInt32,
+        _ published: inout PublishedScore, _ point: PublishPoint, _ outbox: inout Outbox
+    ) {
+        guard published.publishedRank != 0 else { return }
+        published.publishedRank = 0
+        let start = outbox.bytes.count
+        outbox.begin(Topic.scores)
+        ScoreKey.append(
+            state.domains.name(domain), .click,
+            queryHash: query.map { TextHash.of(state.texts.name($0)) }, state.items.name(item),
+            to: &outbox.bytes)
+        chainScore(state, outbox.bytes.slice(from: start))
+        outbox.endTombstone()
+    }
+
+    /// A float as the double that prints as shortly.
+    func shortest(_ value: Float) -> Double { Double(value.description) ?? Double(value) }
+}
+
+/// The place in the log at which outputs are cut.
+struct PublishPoint {
+    let record: Record
+    let time: Int64
+    let isClosing: Bool
+}
+
+extension PublishedScore {
+    /// Ranks at which crossing is news.
+    private static let steps: InlineArray<5, Int> = [1, 3, 10, 30, 100]
+
+    static func crosses(_ a: Int, _ b: Int) -> Bool {
+        for i in 0..<5 where (a <= steps[i]) != (b <= steps[i]) { return true }
+        return false
+    }
+
+    /// Whether the score moved by more than `threshold` of its own value, its rank crossed a step, its
+    /// uncertainty moved by a tenth, or its labels passed a power of ten.
+    func saysNew(_ rank: Int, _ labels: Int32, _ threshold: Float) -> Bool {
+        if publishedRank == 0 { return true }
+        if abs(score - publishedScore) > threshold * publishedScore { return true }
+        if abs(scoreStd - publishedStd) > 0.1 * publishedStd { return true }
+        if PublishedScore.crosses(Int(publishedRank), rank) { return true }
+        return PublishedScore.decade(labels) != PublishedScore.decade(publishedLabels)
+    }
+
+    mutating func remember(_ rank: Int, _ labels: Int32) {
+        publishedScore = score
+        publishedStd = scoreStd
+        publishedRank = Int32(rank)
+        publishedLabels = labels
+    }
+
+    private static func decade(_ labels: Int32) -> Int {
+        var (decade, left) = (0, labels)
+        while left > 0 {
+            decade += 1
+            left /= 10
+        }
+        return decade
+    }
+}

@@ -1,0 +1,71 @@
+// The order of a domain's items by score, kept up to date by merging what changed.
+
+/// Rows by falling score, equal scores by row.
+struct Ranking {
+    var rows: [UInt32] = []
+    private var merged: [UInt32] = []
+
+    mutating func sort(by score: (UInt32) -> Float) {
+        rows.sort { a, b in
+            let (x, y) = (score(a), score(b))
+            return x > y || (x == y && a < b)
+        }
+    }
+
+    /// Takes `changed` rows out and puts them in again at their new scores.
+    ///
+    /// - Parameters:
+    ///   - changed: reordered by score here.
+    ///   - isStale: whether a row no longer stands where it stood: it changed, or is gone.
+    ///   - ranked: called with every changed row and its rank from 1.
+    mutating func update(
+        _ changed: inout [UInt32], isStale: (UInt32) -> Bool, score: (UInt32) -> Float,
+        ranked: (UInt32, Int) -> Void
+    ) {
+        func precedes(_ a: UInt32, _ b: UInt32) -> Bool {
+            let (x, y) = (score(a), score(b))
+            return x > y || (x == y && a < b)
+        }
+        changed.sort(by: precedes)
+        merged.removeAll(keepingCapacity: true)
+        merged.reserveCapacity(rows.count + changed.count)
+        var next = 0
+        for row in rows where !isStale(row) {
+            while next < changed.count, precedes(changed[next], row) {
+                merged.append(changed[next])
+                ranked(changed[next], merged.count)
+                next += 1
+            }
+            merged.append(row)
+        }
+        while next < changed.count {
+            merged.append(changed[next])
+            ranked(changed[next], merged.count)
+            next += 1
+        }
+        swap(&rows, &merged)
+    }
+}
+
+/// The most frequent queries of a domain by decayed count.
+///
+/// Weights grow only when a query is seen, so the top can be kept by looking at that query alone; it
+/// follows from the weights, whatever the order of the offers.
+struct HeadQueries {
+    private(set) var rows: [(row: UInt32, weight: Double)] = []
+
+    /// Tells the present weight of a query.
+    mutating func offer(_ row: UInt32, weight: Double, limit: Int) {
+        if let at = rows.firstIndex(where: { $0.row == row }) {
+            rows.remove(at: at)
+        } else if rows.count >= limit {
+            guard let last = rows.last, weight > last.weight else { return }
+            rows.removeLast()
+        }
+        guard limit > 0 else { return }
+        let at = rows.firstIndex { $0.weight < weight || ($0.weight == weight && $0.row > row) }
+        rows.insert((row, weight), at: at ?? rows.count)
+    }
+
+    mutating func remove(_ row: UInt32) { rows.removeAll { $0.row == row } }
+}
