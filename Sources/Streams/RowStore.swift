@@ -45,7 +45,7 @@ struct RowStore: ~Copyable {
     @usableFromInline var newest = RowStore.none
     @usableFromInline var nextAge: UInt64 = 1
     @usableFromInline var savedHash: UInt64 = 0
-    private var free = LowestFreeRow()
+    @usableFromInline var free = LowestFreeRow()
     private var encoded = ByteBuffer()
 
     init(rowBytes: Int, alignment: Int, isNamed: Bool) {
@@ -155,15 +155,10 @@ struct RowStore: ~Copyable {
         }
     }
 
-    // Not inlinable: a non-copyable property with a deinit, set from inlined code, stops Swift 6.3.1's
-    // optimiser.
-    @usableFromInline mutating func takeFreeRow() -> UInt32 { free.take() }
-    @usableFromInline mutating func giveFreeRow(_ row: UInt32) { free.give(row) }
-
     /// A new row; the caller has made sure that one is free.
     @inlinable
     mutating func insert(_ key: Hash128, name: ByteSlice?) -> UInt32 {
-        let row = takeFreeRow()
+        let row = free.take()
         let head = heads + Int(row)
         head.pointee.key = key
         head.pointee.isLive = true
@@ -183,7 +178,7 @@ struct RowStore: ~Copyable {
         unlink(row)
         markChanged(row)
         clear(row)
-        giveFreeRow(row)
+        free.give(row)
     }
 
     @inlinable
