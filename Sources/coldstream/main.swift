@@ -7,6 +7,8 @@ if words.starts(with: ["bench", "model"]) {
         numerics: rest.first { $0 == "haswell" || $0 == "skylakex" },
         threads: rest.contains("2") ? 2 : 1, json: rest.contains("json"),
         only: rest.first { $0.contains("_") })
+} else if words.starts(with: ["bench", "json"]) {
+    JSONBenchmark.run(json: words.contains("--format") && words.last == "json")
 } else if words.starts(with: ["evaluate", "ranklens"]) {
     let rest = Array(words.dropFirst(2))
     try evaluateRankLens(
