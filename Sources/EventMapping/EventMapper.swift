@@ -15,6 +15,8 @@ public final class EventMapper {
     private var fields: DelimitedLine
     /// For each of the map's column names, where it stands in a line.
     private var columnPlaces: [Int]?
+    /// The line that named the columns.
+    private var header: [UInt8] = []
     private var values = ValueReading()
     private var event = ByteBuffer()
 
@@ -27,10 +29,21 @@ public final class EventMapper {
         }
     }
 
-    /// Reads the line that names the columns, which must come before any other where
-    /// `map.needsHeader`; also when reading begins in the middle of the file.
+    /// Reads the first line of a file whose lines are mapped from the middle on.
+    ///
+    /// Where this is not called, the first line to be mapped is the header. A line equal to the header
+    /// makes no event wherever it stands, so files may be joined.
+    public func readHeader(of path: String) throws {
+        guard map.needsHeader else { return }
+        var reader = try LineReader.open(path)
+        guard let line = try reader.next() else { throw EventMapError("", "\(path) is empty") }
+        try readHeader(line.bytes)
+    }
+
+    /// Reads the line that names the columns.
     public func readHeader(_ line: ByteSlice) throws(EventMapError) {
         precondition(map.needsHeader, "\(map.name) needs no header")
+        header = line.copy()
         var line = line
         let mark: [UInt8] = [0xEF, 0xBB, 0xBF]  // UTF-8's byte order mark, which spreadsheets write
         if line.count >= 3, (0..<3).allSatisfy({ line[$0] == mark[$0] }) {
@@ -53,17 +66,12 @@ public final class EventMapper {
     /// - Parameters:
     ///   - line: without its newline.
     ///   - events: the line's events are appended as canonical JSON, each with a newline.
-    /// - Returns: how many there are; 0 where the map skips the line.
+    /// - Returns: how many there are; 0 where the map skips the line, and for a header.
     /// - Throws: why the line is a dead letter; then nothing was appended.
     public func map(_ line: ByteSlice, into events: inout ByteBuffer) throws(ContractError) -> Int {
         let start = events.count
         do throws(ContractError) {
-            let count = try mapAll(line, &events)
-            if count == 0, map.unmatched == .deadLetter {
-                throw ContractError(
-                    .not_mapped, path: "", "No rule of the map \(map.name) applies to the line.")
-            }
-            return count
+            return try mapAll(line, &events)
         } catch {
             events.truncate(to: start)
             throw error
@@ -72,6 +80,7 @@ public final class EventMapper {
 
     private func mapAll(_ line: ByteSlice, _ events: inout ByteBuffer) throws(ContractError) -> Int
     {
+        guard try !isHeader(line) else { return 0 }
         let root = try read(line)
         var count = 0
         for rule in map.rules {
@@ -89,7 +98,22 @@ public final class EventMapper {
                 count += 1
             }
         }
+        if count == 0, map.unmatched == .deadLetter {
+            throw ContractError(
+                .not_mapped, path: "", "No rule of the map \(map.name) applies to the line.")
+        }
         return count
+    }
+
+    /// Whether the line names the columns; the first one does.
+    private func isHeader(_ line: ByteSlice) throws(ContractError) -> Bool {
+        guard map.needsHeader else { return false }
+        if columnPlaces != nil { return header.lend { $0.equals(line) } }
+        do throws(EventMapError) { try readHeader(line) } catch {
+            throw ContractError(
+                .not_mapped, path: "", "The line names the columns, but \(error.reason).")
+        }
+        return true
     }
 
     private func read(_ line: ByteSlice) throws(ContractError) -> InputLine {
@@ -99,7 +123,7 @@ public final class EventMapper {
             }
         }
         guard let columnPlaces else {
-            preconditionFailure("\(map.name): the header must be read before the first line")
+            preconditionFailure("\(map.name): a line before its header")
         }
         if line.isEmpty { throw ContractError(.empty, path: "", "The line is blank.") }
         if let fault = fields.split(line) {

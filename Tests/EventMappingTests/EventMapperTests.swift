@@ -2,6 +2,8 @@
 
 import Bytes
 import Contracts
+import Foundation
+import LineFiles
 import Testing
 
 @testable import EventMapping
@@ -225,6 +227,21 @@ extension String {
         #expect(throws: EventMapError("", "the file has no column q")) {
             try Mapped(map, header: "t,u,p")
         }
+    }
+
+    @Test func `the first line is the header, and its likes make no event`() throws {
+        let map = try Mapped(one("", input: "csv", time: #""t""#))
+        #expect(
+            map("t,v")[0].hasSuffix("The line names the columns, but the file has no column u."))
+        #expect(map("t,u") == [])
+        #expect(map("5,a").count == 1)
+        #expect(map("t,u") == [], "as where files are joined")
+        let path = "/tmp/map-header-\(UInt64.random(in: 0 ... .max)).csv"
+        try "u,t\na,5\n".lendBytes { try LineWriter.write($0, to: path) }
+        defer { unlink(path) }
+        let other = try Mapped(one("", input: "csv", time: #""t""#))
+        try other.mapper.readHeader(of: path)
+        #expect(other("a,5").count == 1, "from the middle of the file")
     }
 
     @Test func `a map may name the columns itself`() throws {
