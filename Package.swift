@@ -76,7 +76,10 @@ let package = Package(
         // What the network is worth: speed, and quality on a public data set.
         library(
             "ModelStudies",
-            ["RankingModel", "Tensors", "DeterministicMath", "Statistics", "JSON", "LineFiles", "Bytes"]),
+            [
+                "RankingModel", "Tensors", "DeterministicMath", "Statistics", "JSON", "LineFiles",
+                "Bytes",
+            ]),
 
         // The vocabulary.
         library(
@@ -116,7 +119,10 @@ let package = Package(
             ["EventMapping", "Bytes", "JSON", "Contracts", "LineFiles", "Simulation"]),
         tests(
             "Simulation",
-            ["Simulation", "Bytes", "JSON", "Contracts", "LineFiles", "DeterministicMath"]),
+            [
+                "Simulation", "FleetSettings", "Bytes", "JSON", "Contracts", "LineFiles",
+                "DeterministicMath",
+            ]),
 
         library("FleetSettings", ["JSON", "Bytes", "CommandLineArguments"]),
         library(
@@ -126,14 +132,16 @@ let package = Package(
         library(
             "EmbeddedFleet",
             [
-                "Gateway", "Enrich", "Encode", "Finetune", "FleetSettings", "LineFiles", "Statistics",
+                "Gateway", "Enrich", "Encode", "Finetune", "FleetSettings", "LineFiles",
+                "Statistics",
                 "Streams", "Contracts", "JSON", "Bytes",
             ]),
 
         .executableTarget(
             name: "coldstream",
             dependencies: [
-                "EmbeddedFleet", "Gateway", "FleetSettings", "LineFiles", "Bytes", "JSON", "Contracts",
+                "EmbeddedFleet", "Gateway", "FleetSettings", "LineFiles", "Bytes", "JSON",
+                "Contracts",
                 "Streams", "Statistics", "ModelStudies", "Tensors", "RankingModel",
             ],
             path: "Sources/coldstream"),
@@ -141,7 +149,9 @@ let package = Package(
         tests("DeterministicMath", ["DeterministicMath"]),
         tests("Statistics", ["Statistics", "DeterministicMath"]),
         tests("JSON", ["JSON", "Bytes"]),
-        tests("Contracts", ["Contracts", "JSON", "Bytes", "DeterministicMath"], resources: [.embedInCode("golden")]),
+        tests(
+            "Contracts", ["Contracts", "JSON", "Bytes", "DeterministicMath"],
+            resources: [.embedInCode("golden")]),
         tests("Bytes", ["Bytes"]),
         tests("Streams", ["Streams", "Bytes"]),
     ]

@@ -2,6 +2,7 @@
 
 import Bytes
 import Contracts
+import FleetSettings
 import Foundation
 import LineFiles
 import Testing
@@ -70,14 +71,13 @@ import Testing
                         + #""description":"Old men.","item_id":"3","published_ms":819590400000,"#
                         + #""tags":["fishing"],"time_ms":5000,"title":"Grumpier"}"#
                 ])
-            let settings = try JSONSerialization.jsonObject(
-                with: Data(contentsOf: URL(fileURLWithPath: folder + "/out/coldstream.json")))
-            let root = settings as! [String: Any]
-            #expect(root["lateness_s"] as? Int == 0 && root["history"] as? Int == 10)
-            let defaults = root["domain_defaults"] as! [String: Any]
-            #expect(defaults["label_window_s"] as? Int == 6)
-            #expect(defaults["attribution_window_s"] as? Int == 10)
-            #expect((root["domains"] as! [String: Any]).keys.sorted() == ["comedy"])
+            let file = try Data(
+                contentsOf: URL(fileURLWithPath: folder + "/out/coldstream.json"))
+            let settings = try FleetSettings(parsing: Array(file), file: "coldstream.json")
+            #expect(settings.integer("lateness_s") == 0 && settings.integer("history") == 10)
+            #expect(settings.integer("label_window_s", domain: "comedy") == 6)
+            #expect(settings.integer("attribution_window_s", domain: "comedy") == 10)
+            #expect(settings.domains == ["comedy"])
         }
     }
 

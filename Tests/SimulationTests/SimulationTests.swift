@@ -3,6 +3,7 @@
 
 import Bytes
 import Contracts
+import FleetSettings
 import Foundation
 import JSON
 import LineFiles
@@ -307,16 +308,24 @@ func read(_ lines: [[UInt8]]) throws -> [SeenEvent] {
     }
 
     @Test func `the settings file fits the delays`() throws {
-        let file = SimulationSettings().settingsFile.text
-        let root = try JSONSerialization.jsonObject(with: Data(file.utf8)) as! [String: Any]
-        #expect(root["lateness_s"] as? Int == 2)
-        let defaults = root["domain_defaults"] as! [String: Int]
-        #expect(defaults["label_window_s"] == 60 && defaults["attribution_window_s"] == 300)
-        let domains = root["domains"] as! [String: [String: Any]]
-        #expect(domains.count == 6)
-        #expect(domains["shop-search"]!["surface"] as? String == "search")
-        #expect(domains["video-feed"]!["label_window_s"] as? Int == 90)
-        #expect(domains["cards"]!["label_window_s"] == nil)
+        let file = Array(SimulationSettings().settingsFile.text.utf8)
+        let settings = try FleetSettings(parsing: file, file: "coldstream.json")
+        #expect(settings.integer("lateness_s") == 2)
+        #expect(settings.domains.sorted() == DomainPlan.standard.map(\.name).sorted())
+        for plan in DomainPlan.standard {
+            let window = Int64(plan.labelWindowSeconds)
+            #expect(settings.integer("label_window_s", domain: plan.name) == window)
+            #expect(settings.integer("attribution_window_s", domain: plan.name) == 5 * window)
+            #expect(
+                settings.text("surface", domain: plan.name)
+                    == (plan.surface == .search ? "search" : "recommendation"))
+        }
+        #expect(settings.integer("label_window_s", domain: "video-feed") == 90)
+        #expect(settings.integer("label_window_s", domain: "cards") == 60)
+        for domains in 1...6 {
+            let tiny = SimulationSettings.tiny(seed: 1, domains: domains).settingsFile.text
+            _ = try FleetSettings(parsing: Array(tiny.utf8), file: "coldstream.json")
+        }
     }
 
     func pairs(_ lines: [[UInt8]], _ key: String, _ value: String) throws -> [(String, Double)] {
