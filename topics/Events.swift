@@ -96,6 +96,9 @@ public struct Event: BitwiseCopyable {
         unknownFields = 0
     }
 
+    /// The header that only the fleet's own ticks carry; its value is the fleet's name.
+    public static let tickHeaderName = "coldstream-tick"
+
     /// What the record's key must be: the user, else the session; nil for a tick.
     @inlinable public var key: ByteSlice? { user_id ?? session_id }
 

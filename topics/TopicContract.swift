@@ -63,8 +63,16 @@ public struct TopicContract: Sendable {
 
     public static let all = Topic.allCases.map { TopicContract($0) }
 
+    /// The name of the header that says which contract a record follows.
+    public static let schemaHeaderName = "coldstream-schema"
+
     /// The value of the header `coldstream-schema` on the topic's records.
     public var schemaHeader: String { "\(topic.name)/\(major)" }
+
+    /// The header that the fleet puts on every record of `topic`.
+    public static func header(_ topic: Topic) -> (name: String, value: String) {
+        (schemaHeaderName, all[Int(topic.rawValue)].schemaHeader)
+    }
 
     init(_ topic: Topic, parsing file: [UInt8]) throws {
         let fields = ContractFields(try JSONValue(parsing: file))

@@ -362,3 +362,31 @@ import Testing
         #expect(try arrived(log, .events) == ["e1", "e2"])
     }
 }
+
+@Suite struct HeaderTests {
+    let folder = Folder()
+    let log = makeLog()
+
+    @Test func `a header names the columns in every run and is no event`() throws {
+        var lines = ["id,time", "a,5", "b,7"]
+        var headers: [String] = []
+        func run() throws -> IngestProgress {
+            var input = IngestInput(
+                name: "test", events: try folder.write("events.jsonl", lines, ending: "\r\n"))
+            input.readHeader = { headers.append($0.text) }
+            input.map = { (line: ByteSlice, out: inout ByteBuffer) throws(ContractError) in
+                let parts = line.text.split(separator: ",")
+                out.append(event("\(parts[0])", Int64(parts[1])!) + "\n")
+            }
+            let job = try makeIngest(log, input)
+            while try job.turn() {}
+            return job.progress
+        }
+        #expect(try run().eventLines == 2)
+        lines.append("c,9")
+        #expect(try run().eventLines == 1)
+        #expect(try arrived(log, .events) == ["a", "b", "c"])
+        #expect(headers == ["id,time", "id,time"])
+        #expect(try arrived(log, .deadLetters) == [])
+    }
+}

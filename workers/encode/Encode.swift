@@ -12,8 +12,9 @@ public final class Encode<Client: LogClient> {
     public let client: Client
     private let reader = CatalogReader()
     private let domainLogPartitions: Int
-    private let itemHeaders: ByteBuffer
-    private let deadLetterHeaders: ByteBuffer
+    private let itemHeaders = OwnedHeaders([TopicContract.header(.domainLog)])
+    private let deadLetterHeaders: OwnedHeaders
+    private let schema = Array(TopicContract.header(.catalog).value.utf8)
     private var letterHeaders = ByteBuffer()
     private var batch: [Record] = []
     private var outbox = Outbox()
@@ -32,19 +33,7 @@ public final class Encode<Client: LogClient> {
         self.settings = settings
         self.client = client
         domainLogPartitions = try client.partitionCount(Topic.domainLog)
-        itemHeaders = Encode.headers([("coldstream-schema", "domain-log/1")])
-        deadLetterHeaders = Encode.headers(
-            [("coldstream-schema", "dead-letters/1")] + identity.map { ($0.name, $0.value) })
-    }
-
-    private static func headers(_ all: [(String, String)]) -> ByteBuffer {
-        var encoded = ByteBuffer()
-        for (name, value) in all { append(name, value, to: &encoded) }
-        return encoded
-    }
-
-    private static func append(_ name: String, _ value: String, to buffer: inout ByteBuffer) {
-        name.lend { name in value.lend { Headers.append(name, $0, to: &buffer) } }
+        deadLetterHeaders = OwnedHeaders([TopicContract.header(.deadLetters)] + identity)
     }
 
     /// Takes what is there; returns how many records of `catalog` that were.
@@ -98,10 +87,13 @@ public final class Encode<Client: LogClient> {
                 appendItem(Item(CatalogItem(item_id: key, time_ms: time), deleted: true))
                 return
             }
-            if let schema = record.headers.first("coldstream-schema"), !schema.equals("catalog/1") {
+            if let schema = record.headers.first("coldstream-schema"),
+                !self.schema.lend({ $0.equals(schema) })
+            {
                 throw ContractError(
                     .unknown_version, path: "",
-                    "The header coldstream-schema is \(schema.text); this worker reads catalog/1.")
+                    "The header coldstream-schema is \(schema.text); this worker reads another version."
+                )
             }
             try reader.read(value)
             guard reader.item.item_id.equals(key) else {
@@ -125,16 +117,16 @@ public final class Encode<Client: LogClient> {
             outbox.begin(Topic.domainLog, partition: partition, hasKey: false)
             outbox.beginValue()
             item.append(to: &outbox.bytes)
-            outbox.end(headers: Headers(encoded: itemHeaders.slice))
+            outbox.end(headers: itemHeaders.headers)
         }
     }
 
     private func appendDeadLetter(_ error: ContractError, _ record: Record) {
         deadLetters += 1
         letterHeaders.removeAll()
-        letterHeaders.append(deadLetterHeaders.slice)
-        Encode.append("coldstream-offset", "\(record.offset)", to: &letterHeaders)
-        Encode.append("coldstream-timestamp", "\(record.timestamp)", to: &letterHeaders)
+        letterHeaders.append(deadLetterHeaders.headers.encoded)
+        Headers.append("coldstream-offset", "\(record.offset)", to: &letterHeaders)
+        Headers.append("coldstream-timestamp", "\(record.timestamp)", to: &letterHeaders)
         letterHeaders.append(record.headers.encoded)
         error.message.lend { message in
             Topic.catalog.name.lend { topic in

@@ -5,9 +5,6 @@ import Contracts
 import Streams
 
 extension Enrich {
-    /// The header that only the fleet's own ticks carry; its value is the fleet's name.
-    public static var tickHeader: StaticString { "coldstream-tick" }
-
     /// Moves the partition's newest time; what is due before it goes out first.
     func advance(
         _ state: EnrichState, to time: Int64, _ now: Now, into outbox: inout Outbox
@@ -39,7 +36,7 @@ extension Enrich {
         _ state: EnrichState, _ event: Event, _ record: Record, _ now: Now,
         into outbox: inout Outbox
     ) {
-        guard let header = record.headers.first(Enrich.tickHeader),
+        guard let header = record.headers.first("coldstream-tick"),
             fleet.lend({ $0.equals(header) })
         else {
             deadLetter(

@@ -34,39 +34,25 @@ extension Enrich {
     }
 }
 
-/// The headers of what enrich writes, encoded once.
+/// The headers of what enrich writes.
 final class OutputHeaders {
     let domainLog: Headers
     let texts: Headers
-    private let memory: UnsafeMutablePointer<UInt8>
-    private let deadLetters: [UInt8]
+    private let owners: [OwnedHeaders]
+    private let deadLetters: Headers
     @exclusivity(unchecked) private var passing = ByteBuffer()
     private var letter = ByteBuffer()
 
     init(identity: [(name: String, value: String)]) {
-        var all = ByteBuffer()
-        OutputHeaders.appendSchema(Topic.domainLog, to: &all)
-        let domainLogBytes = all.count
-        OutputHeaders.appendSchema(Topic.texts, to: &all)
-        memory = .allocate(capacity: all.count)
-        memory.update(from: all.slice.base, count: all.count)
-        domainLog = Headers(encoded: ByteSlice(memory, count: domainLogBytes))
-        texts = Headers(
-            encoded: ByteSlice(memory + domainLogBytes, count: all.count - domainLogBytes))
-        all.removeAll()
-        OutputHeaders.appendSchema(Topic.deadLetters, to: &all)
-        for (name, value) in identity { OutputHeaders.append(name, value, to: &all) }
-        deadLetters = all.slice.copy()
-    }
-
-    deinit { memory.deallocate() }
-
-    private static func append(_ name: String, _ value: String, to buffer: inout ByteBuffer) {
-        name.lend { name in value.lend { Headers.append(name, $0, to: &buffer) } }
-    }
-
-    private static func appendSchema(_ topic: Topic, to buffer: inout ByteBuffer) {
-        append("coldstream-schema", "\(topic.name)/1", to: &buffer)
+        let owners = [
+            OwnedHeaders([TopicContract.header(.domainLog)]),
+            OwnedHeaders([TopicContract.header(.texts)]),
+            OwnedHeaders([TopicContract.header(.deadLetters)] + identity),
+        ]
+        self.owners = owners
+        domainLog = owners[0].headers
+        texts = owners[1].headers
+        deadLetters = owners[2].headers
     }
 
     /// Ours and the foreign ones; valid until the next call.
@@ -87,9 +73,9 @@ final class OutputHeaders {
     /// Ours, where the record stood, and all that it had; valid until the next call.
     func deadLetter(of record: Record) -> Headers {
         letter.removeAll()
-        deadLetters.lend { letter.append($0) }
-        OutputHeaders.append("coldstream-offset", "\(record.offset)", to: &letter)
-        OutputHeaders.append("coldstream-timestamp", "\(record.timestamp)", to: &letter)
+        letter.append(deadLetters.encoded)
+        Headers.append("coldstream-offset", "\(record.offset)", to: &letter)
+        Headers.append("coldstream-timestamp", "\(record.timestamp)", to: &letter)
         letter.append(record.headers.encoded)
         return Headers(encoded: letter.slice)
     }

@@ -15,6 +15,7 @@ public final class Enrich: Step {
     public let settings: EnrichSettings
     public let stepVersion: String
     let fleet: [UInt8]
+    private let eventsSchema = Array(TopicContract.header(.events).value.utf8)
     let userHash: SipHash
     let reader = EventReader()
     let headers: OutputHeaders
@@ -60,10 +61,12 @@ public final class Enrich: Step {
                 into: &outbox)
             return
         }
-        if let schema = record.headers.first("coldstream-schema"), !isKnown(schema) {
+        if let schema = record.headers.first("coldstream-schema"),
+            !eventsSchema.lend({ $0.equals(schema) })
+        {
             deadLetter(
                 state, record, .unknown_version,
-                "The header coldstream-schema is \(schema.text); this worker reads events/1.",
+                "The header coldstream-schema is \(schema.text); this worker reads another version.",
                 domain: nil, into: &outbox)
             return
         }
@@ -83,8 +86,6 @@ public final class Enrich: Step {
         handle(state, event, domain: domain, key: record.key!, now, into: &outbox)
         settle(state, until: state.watermark!, now, into: &outbox)
     }
-
-    private func isKnown(_ schema: ByteSlice) -> Bool { schema.equals("events/1") }
 
     /// The domain's row if the event may be used; otherwise it becomes a dead letter.
     private func admit(

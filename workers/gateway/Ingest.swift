@@ -7,7 +7,8 @@ import LineFiles
 import Streams
 
 /// Turns one line of somebody else's into events of ours: appends each as one line of JSON with a
-/// newline behind it, none for a line that says nothing (a header), or throws why it cannot.
+/// newline behind it, none for a line that says nothing, or throws why it cannot. It knows nothing of
+/// other lines, and may be asked about one line more than once.
 public typealias LineMap = (_ line: ByteSlice, _ events: inout ByteBuffer) throws(ContractError) ->
     Void
 
@@ -21,6 +22,9 @@ public struct IngestInput {
     /// not before its own.
     public var catalog: String?
     public var map: LineMap?
+    /// Takes the first line of the events, which names columns and is no event; called at the start of
+    /// every run.
+    public var readHeader: ((ByteSlice) throws -> Void)?
     /// Whether the end of the input closes every window.
     public var closes = false
 
@@ -92,11 +96,14 @@ public final class Ingest<Client: LogClient> {
         }
         self.position = position
         events = try input.events.map {
-            try LineQueue($0, at: position.events, maximumLineBytes: Limit.recordBytes)
+            try LineQueue(
+                $0, at: position.events, maximumLineBytes: Limit.recordBytes,
+                readHeader: input.readHeader)
         }
         catalog = try input.catalog.map {
             try LineQueue($0, at: position.catalog, maximumLineBytes: Limit.recordBytes)
         }
+        if let events { self.position.events = events.position }
         rule = JumpRule(jump: settings.jumpMilliseconds, linesThatAgree: settings.linesThatAgree)
         eventPartitions = try client.partitionCount(Topic.events)
         headers = GatewayHeaders(fleet: settings.fleet)
@@ -360,33 +367,20 @@ public final class Ingest<Client: LogClient> {
     }
 }
 
-/// The headers of what the gateway writes, encoded once; they live as long as this does.
+/// The headers of what the gateway writes.
 private final class GatewayHeaders {
-    private var memory: [UnsafeMutablePointer<UInt8>] = []
-    private(set) var events = Headers()
-    private(set) var catalog = Headers()
-    private(set) var deadLetters = Headers()
-    private(set) var checkpoints = Headers()
-    private(set) var tick = Headers()
+    private let owners: [OwnedHeaders]
 
     init(fleet: String) {
-        events = keep([("coldstream-schema", "events/1")])
-        catalog = keep([("coldstream-schema", "catalog/1")])
-        deadLetters = keep([("coldstream-schema", "dead-letters/1")])
-        checkpoints = keep([("coldstream-schema", "checkpoints/1")])
-        tick = keep([("coldstream-schema", "events/1"), ("coldstream-tick", fleet)])
+        let topics: [Topic] = [.events, .catalog, .deadLetters, .checkpoints]
+        owners =
+            topics.map { OwnedHeaders([TopicContract.header($0)]) }
+            + [OwnedHeaders([TopicContract.header(.events), (Event.tickHeaderName, fleet)])]
     }
 
-    deinit { for bytes in memory { bytes.deallocate() } }
-
-    private func keep(_ headers: [(String, String)]) -> Headers {
-        var encoded = ByteBuffer()
-        for (name, value) in headers {
-            name.lend { name in value.lend { Headers.append(name, $0, to: &encoded) } }
-        }
-        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: encoded.count)
-        bytes.update(from: encoded.slice.base, count: encoded.count)
-        memory.append(bytes)
-        return Headers(encoded: ByteSlice(bytes, count: encoded.count))
-    }
+    var events: Headers { owners[0].headers }
+    var catalog: Headers { owners[1].headers }
+    var deadLetters: Headers { owners[2].headers }
+    var checkpoints: Headers { owners[3].headers }
+    var tick: Headers { owners[4].headers }
 }

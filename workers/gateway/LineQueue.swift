@@ -32,11 +32,28 @@ final class LineQueue {
     private var places: [Place] = []
     private var first = 0
 
-    /// - Parameter path: a file, or `-` for standard input.
-    init(_ path: String, at position: LinePosition, maximumLineBytes: Int) throws {
-        reader = try LineReader.open(path, at: position, maximumLineBytes: maximumLineBytes)
+    /// - Parameters:
+    ///   - path: a file, or `-` for standard input.
+    ///   - position: where to begin; behind the header if there is one.
+    ///   - readHeader: takes the first line of the file, wherever reading begins.
+    init(
+        _ path: String, at position: LinePosition, maximumLineBytes: Int,
+        readHeader: ((ByteSlice) throws -> Void)? = nil
+    ) throws {
         isPipe = path == "-"
+        guard let readHeader else {
+            reader = try LineReader.open(path, at: position, maximumLineBytes: maximumLineBytes)
+            return
+        }
+        reader = try LineReader.open(path, maximumLineBytes: maximumLineBytes)
+        guard let header = try reader.next() else { return }
+        try readHeader(LineQueue.withoutReturn(header))
+        // Standard input can be read only once, so that what was done is read over.
+        while reader.position.lines < position.lines, try reader.next() != nil {}
     }
+
+    /// Where the reader stands: behind the lines that were looked at.
+    var position: LinePosition { reader.position }
 
     /// The line `ahead` lines after the next one, or nil behind the end of the input.
     func peek(_ ahead: Int = 0) throws -> Line? {
@@ -65,14 +82,21 @@ final class LineQueue {
 
     private func readLine() throws -> Bool {
         guard let line = try reader.next() else { return false }
-        // A line that ends as on Windows ends before that.
-        var count = line.bytes.count
-        if !line.isOversized, count > 0, line.bytes[count - 1] == UInt8(ascii: "\r") { count -= 1 }
+        let content = LineQueue.withoutReturn(line)
         places.append(
             Place(
-                start: bytes.count, count: count, number: line.number,
-                length: line.isOversized ? line.length : Int64(count), end: reader.position))
-        bytes.append(line.bytes.slice(0, count))
+                start: bytes.count, count: content.count, number: line.number,
+                length: line.isOversized ? line.length : Int64(content.count), end: reader.position)
+        )
+        bytes.append(content)
         return true
+    }
+
+    /// A line that ends as on Windows ends before that.
+    private static func withoutReturn(_ line: LineFiles.Line) -> ByteSlice {
+        let count = line.bytes.count
+        let hasReturn =
+            !line.isOversized && count > 0 && line.bytes[count - 1] == UInt8(ascii: "\r")
+        return hasReturn ? line.bytes.slice(0, count - 1) : line.bytes
     }
 }
