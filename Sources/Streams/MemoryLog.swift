@@ -91,7 +91,7 @@ public final class MemoryLog {
         var epoch = 0
         /// The open transaction: the places it has records in, and all of its records.
         var places: [Int] = []
-        var entries: [UnsafeMutableRawPointer] = []
+        let entries = EntryList()
 
         init(number: Int32) { self.number = number }
     }
@@ -176,13 +176,12 @@ public final class MemoryLog {
     }
 
     private func end(_ producer: Producer, commits: Bool) {
-        for entry in producer.entries {
-            MemoryLogPartition.setStatus(entry, commits ? .committed : .aborted)
+        producer.entries.takeAll {
+            MemoryLogPartition.setStatus($0, commits ? .committed : .aborted)
         }
         for place in producer.places.sorted() {
             partitions[place].end(producer.number, commits: commits, now: now)
         }
-        producer.entries.removeAll(keepingCapacity: true)
         producer.places.removeAll(keepingCapacity: true)
     }
 
@@ -231,7 +230,6 @@ public final class MemoryLog {
         let count = outbox.entries.count
         let number = producer.number
         let partitions = partitions
-        producer.entries.reserveCapacity(count)
         for i in 0..<count {
             if i == count / 2 {
                 try crash(at: .insideCommit)
@@ -387,5 +385,44 @@ public final class MemoryLog {
             }
         }
         try drop(gone)
+    }
+}
+
+/// Entries of an open transaction, in memory of its own: one is added a record.
+final class EntryList {
+    private struct List {
+        var base: UnsafeMutablePointer<UnsafeMutableRawPointer>
+        var capacity: Int
+        var count = 0
+    }
+
+    private let list: UnsafeMutablePointer<List>
+
+    init() {
+        list = .allocate(capacity: 1)
+        list.initialize(to: List(base: .allocate(capacity: 16), capacity: 16))
+    }
+
+    deinit {
+        list.pointee.base.deallocate()
+        list.deallocate()
+    }
+
+    func append(_ entry: UnsafeMutableRawPointer) {
+        if list.pointee.count == list.pointee.capacity {
+            let old = list.pointee.base
+            list.pointee.capacity *= 2
+            list.pointee.base = .allocate(capacity: list.pointee.capacity)
+            list.pointee.base.update(from: old, count: list.pointee.count)
+            old.deallocate()
+        }
+        list.pointee.base[list.pointee.count] = entry
+        list.pointee.count += 1
+    }
+
+    /// Calls `body` with every entry and forgets them.
+    func takeAll(_ body: (UnsafeMutableRawPointer) -> Void) {
+        for i in 0..<list.pointee.count { body(list.pointee.base[i]) }
+        list.pointee.count = 0
     }
 }

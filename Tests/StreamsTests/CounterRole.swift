@@ -26,7 +26,7 @@ final class CounterState: PartitionState {
     let totals = Block(
         "totals", Totals(time: 0, lastPublished: 0, evicted: 0, nextSequence: 1, records: 0))
     let weights = Pages<Float>("weights", count: 100, elementsPerPage: 8, initial: 1)
-    var due = DueQueue()
+    let due = DueQueue()
 
     init(maximumRows: Int) {
         counters = Table(

@@ -8,7 +8,7 @@ import Testing
     @Test(arguments: 1...20 as ClosedRange<UInt64>)
     func `entries come out by due time, ties by sequence`(seed: UInt64) {
         var random = SplitMix64(seed: seed)
-        var queue = DueQueue()
+        let queue = DueQueue()
         var model: [DueQueue.Entry] = []
         for sequence in 0..<3_000 as Range<UInt64> {
             let entry = DueQueue.Entry(
@@ -30,7 +30,7 @@ import Testing
     }
 
     @Test func `an entry is due at its time, not before`() {
-        var queue = DueQueue()
+        let queue = DueQueue()
         queue.push(.init(due: 10, sequence: 0, row: 1))
         #expect(queue.popDue(at: 9) == nil)
         #expect(queue.popDue(at: 10)?.row == 1)
