@@ -65,7 +65,12 @@ public struct MemoryTopic: Sendable {
 public final class MemoryLog {
     public let topics: [MemoryTopic]
     /// The virtual clock: the timestamp of records that name none, milliseconds since the epoch.
-    public var now: Int64 = 0
+    public var now: Int64 {
+        get { clock.pointee }
+        set { clock.pointee = newValue }
+    }
+    /// Behind a pointer, because it is read once a record.
+    private let clock: UnsafeMutablePointer<Int64>
     /// Asked at every crash point; `true` kills the simulated process that stands there.
     public var crashes: ((CrashPoint) -> Bool)?
 
@@ -109,6 +114,8 @@ public final class MemoryLog {
         }
         firstOfTopic = first
         partitionCount = count
+        clock = .allocate(capacity: 1)
+        clock.initialize(to: 0)
         partitions = .allocate(capacity: count)
         for place in 0..<count { (partitions + place).initialize(to: MemoryLogPartition()) }
     }
@@ -116,6 +123,7 @@ public final class MemoryLog {
     deinit {
         partitions.deinitialize(count: partitionCount)
         partitions.deallocate()
+        clock.deallocate()
     }
 
     /// The index in `partitions` of a topic's partition.

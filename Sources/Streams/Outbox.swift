@@ -37,6 +37,8 @@ public struct Outbox: ~Copyable {
     public var rollingHash = Hash128.zero
     /// Replay: outputs are hashed, then dropped.
     public var isSuppressed = false
+    /// Whether records enter the rolling hash: a worker's own, of its checkpoints, do not.
+    var isHashed = true
     /// How many records have been ended, suppressed ones included.
     public private(set) var recordsEnded: UInt64 = 0
     @usableFromInline var isAtPublishPoint = false
@@ -101,12 +103,7 @@ public struct Outbox: ~Copyable {
         isOpen = false
         recordsEnded += 1
         let valueEnd = bytes.count
-        let place =
-            UInt64(topic) << 40 | UInt64(bitPattern: Int64(partition ?? -1)) & 0xFF_FFFF_FFFF
-        let shape = UInt64(keyEnd - start) << 2 | (hasKey ? 2 : 0) | (isTombstone ? 1 : 0)
-        rollingHash = rollingHash.combined(
-            with: Hash128(
-                bytes.slice(start..<valueEnd), seed: place ^ shape &* 0x9E37_79B9_7F4A_7C15))
+        if isHashed { updateHash(valueEnd: valueEnd, isTombstone: isTombstone) }
         if isSuppressed {
             bytes.truncate(to: start)
             return
@@ -117,6 +114,15 @@ public struct Outbox: ~Copyable {
                 topic: topic, partition: partition, start: start, keyEnd: keyEnd,
                 valueEnd: valueEnd, headersEnd: bytes.count, hasKey: hasKey,
                 isTombstone: isTombstone, timestamp: timestamp))
+    }
+
+    private mutating func updateHash(valueEnd: Int, isTombstone: Bool) {
+        let place =
+            UInt64(topic) << 40 | UInt64(bitPattern: Int64(partition ?? -1)) & 0xFF_FFFF_FFFF
+        let shape = UInt64(keyEnd - start) << 2 | (hasKey ? 2 : 0) | (isTombstone ? 1 : 0)
+        rollingHash = rollingHash.combined(
+            with: Hash128(
+                bytes.slice(start..<valueEnd), seed: place ^ shape &* 0x9E37_79B9_7F4A_7C15))
     }
 
     /// Says that the record being stepped over is a publish point, so that a replay notes the hash of

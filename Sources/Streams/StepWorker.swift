@@ -166,7 +166,9 @@ public final class StepWorker<Role: Step, Client: LogClient> {
         try commit(partitions)
     }
 
-    func commit(_ partitions: [Int]) throws {
+    private func commit(_ partitions: [Int]) throws {
+        outbox.pointee.isHashed = false
+        defer { outbox.pointee.isHashed = true }
         for partition in partitions {
             outbox.pointee.begin(checkpointTopic, partition: partition)
             outbox.pointee.bytes.append(CheckpointKey.prefix(group, partition))
@@ -193,9 +195,9 @@ public final class StepWorker<Role: Step, Client: LogClient> {
         try commit(partitions)
     }
 
-    /// Rows and manifest pass through the outbox, but not through any partition's rolling hash:
-    /// `step` sets that anew before it publishes.
     private func appendCheckpoint(_ partition: Int) {
+        outbox.pointee.isHashed = false
+        defer { outbox.pointee.isHashed = true }
         let owned = owned[partition]!
         let prefix = CheckpointKey.prefix(group, partition)
         prefix.lend { prefix in
