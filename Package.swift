@@ -148,7 +148,7 @@ let package = Package(
 
         tests("DeterministicMath", ["DeterministicMath"]),
         tests("Statistics", ["Statistics", "DeterministicMath"]),
-        tests("JSON", ["JSON", "Bytes"]),
+        tests("JSON", ["JSON", "Bytes", "DeterministicMath"]),
         tests(
             "Contracts", ["Contracts", "JSON", "Bytes", "DeterministicMath"],
             resources: [.embedInCode("golden")]),

@@ -5,8 +5,8 @@ import JSON
 
 /// Turns the bytes of a record into a `CatalogItem`, or says in a sentence why it cannot.
 ///
-/// One reader a thread, reused; the item and its slices live until the next `read`. A tombstone has no
-/// bytes to read: the caller sees it first.
+/// One reader a thread, reused; the item and its slices live until the next `read`, and no longer
+/// than the reader. A tombstone has no bytes to read: the caller sees it first.
 public final class CatalogReader {
     private let parser = JSONParser(maximumDepth: Limit.depth, maximumBytes: Limit.recordBytes)
     private let state: UnsafeMutablePointer<CatalogReading>
@@ -168,21 +168,8 @@ struct CatalogReading: ~Copyable {
         starts.append(values.count)
         for i in 0..<attributes.count {
             attributes[i].values = values.list(starts[i], starts[i + 1])
+            attributes.settle(i, by: \.name)
         }
-        sortAttributes()
         item.attributes = attributes.list
-    }
-
-    /// Insertion sort by name: at most 32, mostly in order.
-    private mutating func sortAttributes() {
-        for end in 0..<attributes.count {
-            var i = end
-            while i > 0 && attributes[i].name.precedes(attributes[i - 1].name) {
-                let earlier = attributes[i - 1]
-                attributes[i - 1] = attributes[i]
-                attributes[i] = earlier
-                i -= 1
-            }
-        }
     }
 }

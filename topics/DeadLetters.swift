@@ -95,8 +95,8 @@ public struct DeadLetter: BitwiseCopyable {
     public var line: Int64?
     /// nil where the record had no key.
     public var key: ByteSlice?
-    /// The whole value, of which `keptBytes` are written; nil for a tombstone. A reader fills it with the
-    /// decoded kept bytes and `value_bytes` with how many there were.
+    /// The whole value, of which `keptBytes` are written; nil for a tombstone. A reader fills it
+    /// with the decoded kept bytes and `value_bytes` with how many there were.
     public var value: ByteSlice?
     public var value_bytes: Int
 

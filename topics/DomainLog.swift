@@ -1,7 +1,7 @@
 // domain-log: everything finetune follows from, and the order in which it happened.
 //
-// `time_ms` is common to all kinds. `source` and `ordinal` are enrich's: the partition of `events` and
-// the place there.
+// `time_ms` is common to all kinds. `source` and `ordinal` are enrich's: the partition of `events`
+// and the place there.
 
 import Bytes
 import JSON
@@ -90,7 +90,8 @@ public struct Judgment: BitwiseCopyable {
 
 /// The catalog's record of an item, or its end.
 ///
-/// On the wire the catalog's fields stand beside `kind: item`; its own `kind` is called `item_kind`.
+/// On the wire the catalog's fields stand beside `kind: item`; its own `kind` is called
+/// `item_kind`.
 @frozen
 public struct Item: BitwiseCopyable {
     /// Of a deleted item only `item_id` and `time_ms` count.

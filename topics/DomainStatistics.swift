@@ -1,4 +1,5 @@
-// domain-statistics: what has been counted in a domain so far; the newest record of a domain counts.
+// domain-statistics: what has been counted in a domain so far; the newest record of a domain
+// counts.
 
 import Bytes
 import JSON
@@ -81,7 +82,8 @@ public struct DomainStatistics: BitwiseCopyable {
 
     /// By half-life, shortest first.
     public var rates: BorrowedList<DecayedRate> = BorrowedList()
-    /// The domain's empirical-Bayes prior of an item's rate: its mean, and how many impressions it weighs.
+    /// The domain's empirical-Bayes prior of an item's rate: its mean, and how many impressions it
+    /// weighs.
     public var prior_mean: Double = 0
     public var prior_strength: Double = 0
     /// Most shown first.

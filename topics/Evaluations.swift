@@ -1,4 +1,5 @@
-// evaluations: how good the predictions were that production really made; also what replay compares.
+// evaluations: how good the predictions were that production really made; also what replay
+// compares.
 
 import Bytes
 import JSON

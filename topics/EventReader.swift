@@ -5,8 +5,8 @@ import JSON
 
 /// Turns the bytes of a record into an `Event`, or says in a sentence why it cannot.
 ///
-/// One reader a thread, reused: reading allocates nothing of its own. The event and its slices live until the
-/// next `read`.
+/// One reader a thread, reused: reading allocates nothing of its own. The event and its slices live
+/// until the next `read`, and no longer than the reader.
 public final class EventReader {
     private let parser = JSONParser(maximumDepth: Limit.depth, maximumBytes: Limit.recordBytes)
     private let state: UnsafeMutablePointer<EventReading>

@@ -1,4 +1,5 @@
-// examples: labeled examples as they were predicted and learned from; nobody has to join anything again.
+// examples: labeled examples as they were predicted and learned from; nobody has to join anything
+// again.
 
 import Bytes
 import JSON

@@ -1,5 +1,5 @@
-// Reads one field and says what is wrong with it. The good way through is short; sentences are made on the
-// way out only.
+// Reads one field and says what is wrong with it. The good way through is short; sentences are made
+// on the way out only.
 
 import Bytes
 import JSON

@@ -25,20 +25,9 @@ struct NamedScalars: ~Copyable {
                     .too_many_values, path: "/\(field)",
                     "/\(field) holds \(object.count) values; \(Limit.scalars) are allowed.")
             }
-            insert(NamedScalar(name: name, value: scalar))
+            list.append(NamedScalar(name: name, value: scalar))
+            list.settle(list.count - 1, by: \.name)
         }
         return list.list
-    }
-
-    /// Keeps the list in order; records mostly are.
-    private mutating func insert(_ scalar: NamedScalar) {
-        list.append(scalar)
-        var i = list.count - 1
-        while i > 0 && list[i].name.precedes(list[i - 1].name) {
-            let earlier = list[i - 1]
-            list[i - 1] = list[i]
-            list[i] = earlier
-            i -= 1
-        }
     }
 }

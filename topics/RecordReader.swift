@@ -1,9 +1,11 @@
-// Reads the records that the fleet publishes: for reports, tests, replays and whoever trains on them.
+// Reads the records that the fleet publishes: for reports, tests, replays and whoever trains on
+// them.
 
 import Bytes
 import JSON
 
-/// Turns the bytes of published records into structs. Reused; what a call returns lives until the next call.
+/// Turns the bytes of published records into structs. Reused; what a call returns lives until the
+/// next call, and no longer than the reader.
 public final class RecordReader {
     private let parser = JSONParser(maximumDepth: Limit.depth, maximumBytes: 64 << 20)
     private let lists: UnsafeMutablePointer<RecordLists>

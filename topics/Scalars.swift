@@ -85,6 +85,18 @@ public struct ReusedList<Element: BitwiseCopyable>: ~Copyable {
         count += 1
     }
 
+    /// Moves the element at `index` forward to its place among those before it, which are in byte
+    /// order of their names: insertion sort, for short lists that mostly are in order.
+    mutating func settle(_ index: Int, by name: (Element) -> ByteSlice) {
+        let element = self[index]
+        var i = index
+        while i > 0 && name(element).precedes(name(base[i - 1])) {
+            base[i] = base[i - 1]
+            i -= 1
+        }
+        base[i] = element
+    }
+
     @inline(never)
     private mutating func grow() {
         let larger = UnsafeMutablePointer<Element>.allocate(capacity: capacity * 2)

@@ -3,8 +3,9 @@
 import Bytes
 
 public enum Timestamp {
-    /// Milliseconds since 1970-01-01T00:00:00Z, digits beyond them cut off; nil unless `text` is a date and
-    /// time with offset, as in `2021-11-15T16:30:34.25+01:00`, inside the years 1970 to 9999.
+    /// Milliseconds since 1970-01-01T00:00:00Z, digits beyond them cut off; nil unless `text` is a
+    /// date and time with offset, as in `2021-11-15T16:30:34.25+01:00`, inside the years 1970 to
+    /// 9999.
     public static func milliseconds(_ text: ByteSlice) -> Int64? {
         guard text.count >= 20, let year = digits(text, 0, 4), text[4] == UInt8(ascii: "-"),
             let month = digits(text, 5, 2), text[7] == UInt8(ascii: "-"),

@@ -17,7 +17,8 @@ public struct TopicContract: Sendable {
         case json
         /// No value is JSON; `format` says what it is.
         case binary
-        /// Values whose key ends in `/manifest` are JSON by the schema, the others as `format` says.
+        /// Values whose key ends in `/manifest` are JSON by the schema, the others as `format`
+        /// says.
         case mixed
     }
 
@@ -30,7 +31,8 @@ public struct TopicContract: Sendable {
     }
 
     public let topic: Topic
-    /// The number in the header `coldstream-schema`; a change that is not an optional field raises it.
+    /// The number in the header `coldstream-schema`; a change that is not an optional field raises
+    /// it.
     public let major: Int
     /// One sentence.
     public let purpose: String

@@ -43,7 +43,8 @@ public enum Base64 {
                 guard let value = j < 4 - padding ? value(of: text[i + j]) : 0 else { return nil }
                 word = word << 6 | value
             }
-            // The bits that padding leaves over must be 0, or two texts would stand for the same bytes.
+            // The bits that padding leaves over must be 0, or two texts would stand for the same
+            // bytes.
             if padding == 1 && word & 0xFF != 0 || padding == 2 && word & 0xFFFF != 0 { return nil }
             bytes.append(UInt8(word >> 16))
             if padding < 2 { bytes.append(UInt8(word >> 8 & 0xFF)) }

@@ -1,4 +1,5 @@
-// Why bytes were not accepted as JSON: what kind of fault, where, and a sentence for whoever sent them.
+// Why bytes were not accepted as JSON: what kind of fault, where, and a sentence for whoever sent
+// them.
 
 /// A refusal of `JSONParser`, reduced to what its reader can do about it.
 public struct JSONError: Error, Equatable, CustomStringConvertible, Sendable {

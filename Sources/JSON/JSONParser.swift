@@ -1,4 +1,5 @@
-// Strict JSON from bytes to a view, with memory that is used again and again: the hot readers' door.
+// Strict JSON from bytes to a view, with memory that is used again and again: the hot readers'
+// door.
 
 import Bytes
 
@@ -6,10 +7,12 @@ import Bytes
     import Glibc
 #endif
 
-/// Scans one text after the other; lives on one thread and allocates only for a text longer than any before.
+/// Scans one text after the other; lives on one thread and allocates only for a text longer than
+/// any before.
 ///
-/// Accepts RFC 8259 and nothing else: no NaN, no comments, no single quotes, no equal names, no trailing
-/// bytes, no byte order mark, integers within 64 bits, numbers within Double, UTF-8 without lone surrogates.
+/// Accepts RFC 8259 and nothing else: no NaN, no comments, no single quotes, no equal names, no
+/// trailing bytes, no byte order mark, integers within 64 bits, numbers within Double, UTF-8
+/// without lone surrogates.
 public final class JSONParser {
     /// Deeper nesting is refused; 1 is a flat object.
     public let maximumDepth: Int
@@ -32,7 +35,8 @@ public final class JSONParser {
         memory.deallocate()
     }
 
-    /// Parses one JSON text. The view lives until the next call; `bytes` are not needed any longer.
+    /// Parses one JSON text. The view lives until the next call, and no longer than the parser;
+    /// `bytes` are not needed any longer.
     public func parse(_ bytes: ByteSlice) throws(JSONError) -> JSONView {
         guard bytes.count > 0 && bytes.count <= maximumBytes else { throw refusal(of: bytes) }
         let scan = memory.pointee.scan(bytes, maximumDepth: maximumDepth)
@@ -51,7 +55,8 @@ public final class JSONParser {
 
     @inline(never)
     private func error(_ fault: JSONFault, at offset: Int, _ bytes: ByteSlice) -> JSONError {
-        // The name that stands twice belongs to the path; anything else is looked for up to its place.
+        // The name that stands twice belongs to the path; anything else is looked for up to its
+        // place.
         let end = fault == .duplicateMember ? PathFinder.endOfText(bytes, at: offset) : offset
         return JSONError(
             fault.kind, path: PathFinder.path(in: bytes, at: end), offset: offset,
@@ -59,7 +64,8 @@ public final class JSONParser {
     }
 }
 
-/// The reused memory of a `JSONParser`: a copy of the text, the tape, and the containers that are open.
+/// The reused memory of a `JSONParser`: a copy of the text, the tape, and the containers that are
+/// open.
 private struct JSONMemory: ~Copyable {
     var bytes: UnsafeMutablePointer<UInt8>
     var tokens: UnsafeMutablePointer<JSONToken>

@@ -1,8 +1,8 @@
-// Trees that own themselves come from json-c: settings and manifests are read by two parsers that must agree
-// before they count.
+// Trees that own themselves come from json-c: settings and manifests are read by two parsers that
+// must agree before they count.
 //
-// The strict scan refuses what json-c would let through (JSONScan.swift), json-c builds the values, and
-// the number of its members must be the scan's.
+// The strict scan refuses what json-c would let through (JSONScan.swift), json-c builds the values,
+// and both must have read the same.
 
 import Bytes
 import CJSONC
@@ -14,9 +14,10 @@ extension JSONValue {
     {
         let parser = JSONParser(maximumDepth: maximumDepth, maximumBytes: maximumBytes)
         let view = try parser.parse(bytes)
-        let root = try JSONTree(bytes, maximumDepth: maximumDepth)
-        let value = JSONValue(root.root)
-        guard value == JSONValue(view) else {
+        let scanned = withExtendedLifetime(parser) { JSONValue(view) }
+        let tree = try JSONTree(bytes, maximumDepth: maximumDepth)
+        let value = tree.value
+        guard value == scanned else {
             throw JSONError(.syntax, path: "", offset: 0, "two parsers read different values")
         }
         self = value
@@ -36,7 +37,7 @@ extension JSONValue {
     }
 
     /// Copies json-c's object with all that is inside.
-    private init(_ object: OpaquePointer?) {
+    fileprivate init(_ object: OpaquePointer?) {
         switch json_object_get_type(object) {
         case json_type_boolean: self = .boolean(json_object_get_boolean(object) != 0)
         case json_type_int: self = .integer(json_object_get_int64(object))
@@ -70,7 +71,10 @@ extension JSONValue {
 
 /// A `json_object` with exactly one owner.
 private struct JSONTree: ~Copyable {
-    let root: OpaquePointer?
+    private let root: OpaquePointer?
+
+    /// A copy of everything in it.
+    var value: JSONValue { JSONValue(root) }
 
     init(_ bytes: ByteSlice, maximumDepth: Int) throws(JSONError) {
         let tokener = json_tokener_new_ex(Int32(maximumDepth) + 2)

@@ -24,7 +24,9 @@ public enum JSONKind: UInt8, Sendable {
     }
 }
 
-/// A borrowed JSON value: lives until its parser's next `parse`, as do all slices read from it.
+/// A borrowed JSON value: lives until its parser's next `parse`, and no longer than the parser, as
+/// do all slices read from it. Swift may free a parser after its last use: keep it, or use
+/// `withExtendedLifetime`.
 @frozen
 public struct JSONView: BitwiseCopyable {
     @usableFromInline let token: UnsafePointer<JSONToken>

@@ -1,8 +1,9 @@
 // Canonical JSON, written straight into a reused byte buffer: one value has one spelling.
 //
-// Rules: members in byte order of their names (whoever writes a record writes them so), no white space,
-// integers as integers, other numbers in the shortest form that reads back as the same bits, text with the
-// fewest escapes. Commas need no state: a value never ends in "{" or "[", so the last byte tells.
+// Rules: members in byte order of their names (whoever writes a record writes them so), no white
+// space, integers as integers, other numbers in the shortest form that reads back as the same bits,
+// text with the fewest escapes. Commas need no state: a value never ends in "{" or "[", so the last
+// byte tells.
 
 import Bytes
 
@@ -30,7 +31,8 @@ extension ByteBuffer {
 
     @inlinable public mutating func closeArray() { append(UInt8(ascii: "]")) }
 
-    /// Writes the comma before a further member or element; nothing at the beginning and after a name.
+    /// Writes the comma before a further member or element; nothing at the beginning and after a
+    /// name.
     @inlinable mutating func separate() {
         guard let last = lastByte else { return }
         switch last {
@@ -214,8 +216,8 @@ extension ByteBuffer {
         }
     }
 
-    /// Appends a number: integral values up to 2^53 as integers (minus zero as 0), others in the shortest
-    /// form that reads back as the same value.
+    /// Appends a number: integral values up to 2^53 as integers (minus zero as 0), others in the
+    /// shortest form that reads back as the same value.
     ///
     /// - Precondition: `number` is finite; JSON has no word for the rest.
     public mutating func appendJSON(_ number: Double) {
@@ -281,8 +283,8 @@ extension ByteBuffer {
     }
 }
 
-/// Whether any of eight bytes is a quote, a backslash or below 0x20 (it may also say so of a byte above
-/// 0x7F that borrows; the caller then looks byte by byte).
+/// Whether any of eight bytes is a quote, a backslash or below 0x20 (it may also say so of a byte
+/// above 0x7F that borrows; the caller then looks byte by byte).
 @inline(__always)
 private func mayNeedEscape(_ word: UInt64) -> Bool {
     let ones: UInt64 = 0x0101_0101_0101_0101
@@ -311,7 +313,8 @@ private struct ShortestDigits: TextOutputStream {
     let out: UnsafeMutablePointer<UInt8>
     var count = 0
 
-    /// The standard library hands number digits over through this; `write` is what it falls back to.
+    /// The standard library hands number digits over through this; `write` is what it falls back
+    /// to.
     mutating func _writeASCII(_ buffer: UnsafeBufferPointer<UInt8>) {
         memcpy(out + count, buffer.baseAddress!, buffer.count)
         count += buffer.count

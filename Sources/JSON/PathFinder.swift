@@ -2,8 +2,8 @@
 
 import Bytes
 
-/// A tolerant walk over a text whose tokens may be broken at some point: it keeps the names and indices that
-/// lead to the value it is in.
+/// A tolerant walk over a text whose tokens may be broken at some point: it keeps the names and
+/// indices that lead to the value it is in.
 struct PathFinder {
     private struct Level {
         var isArray: Bool

@@ -1,4 +1,5 @@
-// `coldstream bench json`: how fast bytes from outside become typed records, and records become bytes.
+// `coldstream bench json`: how fast bytes from outside become typed records, and records become
+// bytes.
 
 import Bytes
 import Contracts
@@ -83,8 +84,8 @@ enum JSONBenchmark {
         }
     }
 
-    /// Runs `body` over the records for about a tenth of a second, five times; the best counts, because others
-    /// use the machine too.
+    /// Runs `body` over the records for about a tenth of a second, five times; the best counts,
+    /// because others use the machine too.
     private static func measure(
         _ name: String, unit: String = "records/s", _ records: [[UInt8]],
         _ body: (ByteSlice) -> Int64

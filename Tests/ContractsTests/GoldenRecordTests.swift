@@ -1,5 +1,6 @@
-// The wire bytes of every record, with all fields and with none that may be absent. Where one of these
-// changes, the format has changed: that is a new major version, or an optional field and a line more.
+// The wire bytes of every record, with all fields and with none that may be absent. Where one of
+// these changes, the format has changed: that is a new major version, or an optional field and a
+// line more.
 //
 // COLDSTREAM_WRITE_GOLDEN=DIR writes the files anew.
 

@@ -125,9 +125,11 @@ import Testing
                     to: &buffer)
             }
         }
-        let letter = try RecordReader().deadLetter(buffer.slice)
+        let reader = RecordReader()
+        let letter = try reader.deadLetter(buffer.slice)
         #expect(letter.value?.count == 65_536)
         #expect(letter.value_bytes == 100_000)
         #expect(letter.key == nil)
+        withExtendedLifetime(reader) {}
     }
 }

@@ -1,4 +1,5 @@
-// Mutated records: whatever arrives, a reader refuses it with a sentence or reads what can be written again.
+// Mutated records: whatever arrives, a reader refuses it with a sentence or reads what can be
+// written again.
 
 import Bytes
 import DeterministicMath
@@ -136,7 +137,8 @@ struct RecordMutants {
             .integer(.max),
             .integer(.min), .integer(9_007_199_254_740_993), .number(0.5), .number(-0.25),
             .number(1e300),
-            .number(5e-324), .number(1e20), .text(""), .text("a"), .text("0123456789abcdef"),
+            .number(.leastNonzeroMagnitude), .number(1e20), .text(""), .text("a"),
+            .text("0123456789abcdef"),
             .text("\u{0}\u{1F}\"\\"),
             .text("é😀"), .text(String(repeating: "x", count: 257)), .text("click"),
             .text("impression"),
@@ -147,7 +149,8 @@ struct RecordMutants {
         return odds[random.below(odds.count)]
     }
 
-    /// The first known member that was lost or changed on the way from `mutant` to `written`; nil if none was.
+    /// The first known member that was lost or changed on the way from `mutant` to `written`; nil
+    /// if none was.
     func difference(_ mutant: [UInt8], _ written: [UInt8]) throws -> String? {
         let before = try JSONValue(parsing: mutant)
         let after = try JSONValue(parsing: written)
@@ -188,7 +191,8 @@ struct RecordMutants {
         }
     }
 
-    /// Lists of objects may have unknown members and defaults inside; they are compared by being rewritten.
+    /// Lists of objects may have unknown members and defaults inside; they are compared by being
+    /// rewritten.
     private func isFilled(_ name: String) -> Bool {
         [
             "items", "domains", "rates", "position", "top_items", "examples", "label_delay_ms",

@@ -1,4 +1,5 @@
-// Every file in topics/contracts: complete, in step with the code, and with examples that the readers read.
+// Every file in topics/contracts: complete, in step with the code, and with examples that the
+// readers read.
 
 import Bytes
 import JSON

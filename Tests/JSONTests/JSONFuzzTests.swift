@@ -1,6 +1,7 @@
 // Random and mutated texts: the scan and json-c, two parsers without a common line, must agree.
 
 import Bytes
+import DeterministicMath
 import Testing
 
 @testable import JSON
@@ -8,7 +9,7 @@ import Testing
 @Suite struct JSONFuzzTests {
     @Test func `random values read back through both parsers, however they are spelled`() throws {
         let seed: UInt64 = 4_711
-        var random = Generator(state: seed)
+        var random = Random(seed: seed)
         for round in 0..<5_000 {
             var spelling: [UInt8] = []
             let value = random.value(depth: 4, into: &spelling)
@@ -23,7 +24,7 @@ import Testing
         throws
     {
         let seed: UInt64 = 1_234
-        var random = Generator(state: seed)
+        var random = Random(seed: seed)
         let parser = JSONParser(maximumDepth: 64)
         var accepted = 0
         for round in 0..<30_000 {
@@ -42,7 +43,7 @@ import Testing
     }
 }
 
-extension Generator {
+extension Random {
     /// Makes a value and one of its many spellings.
     mutating func value(depth: Int, into text: inout [UInt8]) -> JSONValue {
         space(&text)
