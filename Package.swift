@@ -137,14 +137,17 @@ let package = Package(
                 "Streams", "Contracts", "JSON", "Bytes",
             ]),
 
+        // What people see.
+        library("Reports", ["Statistics", "DeterministicMath", "LineFiles", "JSON", "Bytes"]),
         .executableTarget(
             name: "coldstream",
             dependencies: [
-                "EmbeddedFleet", "Gateway", "FleetSettings", "LineFiles", "Bytes", "JSON",
-                "Contracts",
-                "Streams", "Statistics", "ModelStudies", "Tensors", "RankingModel",
+                "CommandLineArguments", "EmbeddedFleet", "EventMapping", "FleetSettings", "Gateway",
+                "ModelStudies", "RankingModel", "Reports", "Simulation", "Streams", "Contracts",
+                "Tensors", "LineFiles", "JSON", "Bytes",
             ],
             path: "Sources/coldstream"),
+        tests("Reports", ["Reports", "JSON", "LineFiles", "Bytes"]),
 
         tests("DeterministicMath", ["DeterministicMath"]),
         tests("Statistics", ["Statistics", "DeterministicMath"]),

@@ -39,6 +39,8 @@ public protocol StateTable: AnyObject {
     var liveRows: Int { get }
     /// Bytes of memory this table has allocated.
     var allocatedBytes: Int { get }
+    /// Bytes of memory it takes when every row is in use, names of 40 bytes included.
+    var maximumBytes: Int { get }
     /// About how many bytes the next checkpoint will write for this table.
     var changedBytes: Int { get }
 
@@ -76,4 +78,9 @@ public struct StateError: Error, CustomStringConvertible, Equatable {
 @inlinable
 func rowHash(_ row: UInt32, _ bytes: ByteSlice) -> UInt64 {
     Hash128(bytes, seed: UInt64(row) &+ 0x517C_C1B7_2722_0A95).low
+}
+
+extension StateTable {
+    /// Of a table of fixed size.
+    public var maximumBytes: Int { allocatedBytes }
 }

@@ -52,6 +52,8 @@ public final class Table<Row: BitwiseCopyable>: StateTable {
         store.deallocate()
     }
 
+    public var maximumBytes: Int { maximumRows * (stride + (isNamed ? 68 + 8 + 48 : 68)) }
+
     // Finding and changing
 
     @inlinable public var liveRows: Int { store.pointee.liveRows }

@@ -1,0 +1,190 @@
+// One embedded run from its first line to summary.json.
+
+import Bytes
+import EmbeddedFleet
+import EventMapping
+import FleetSettings
+import Gateway
+import JSON
+import LineFiles
+import Reports
+import Streams
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// What is run, over what.
+struct EmbeddedRun {
+    var settings: FleetSettings
+    var layout: FleetLayout
+    /// Files, plain or gzip.
+    var events: String
+    var catalog: String?
+    /// Where the log is kept; nil: it dies with the process.
+    var data: String?
+    /// Whether the end of the input closes every window.
+    var closes = true
+    /// Event seconds a wall second; nil: as fast as it goes.
+    var speed: Double?
+    var map: EventMap?
+
+    init(settings: FleetSettings, layout: FleetLayout, events: String) {
+        self.settings = settings
+        self.layout = layout
+        self.events = events
+    }
+
+    /// Runs to the end of the input and writes the outputs.
+    ///
+    /// - Returns: false where a signal stopped it; a run with a data folder has then written its
+    ///   checkpoints, and the next one goes on from there.
+    func run(into output: String) throws -> Bool {
+        StopSignal.watch()
+        let settings = try fitted()
+        let key = try userHashKey()
+        let start = ProcessFacts.seconds
+        let log =
+            try data.map { folder in
+                try FolderFiles.make(folder)
+                return try MemoryLog(topics: layout.topics, folder: folder)
+            } ?? MemoryLog(topics: layout.topics)
+        let fleet = try EmbeddedFleet(settings, layout: layout, log: log, userHashKey: key)
+        try fleet.begin(input)
+        let files = try OutputFiles(log, folder: output, keepsLog: data != nil)
+        guard try drain(fleet, files) else {
+            try checkpoint(fleet, log)
+            return false
+        }
+        try files.finish()
+        try checkpoint(fleet, log)
+        let seconds = ProcessFacts.seconds - start
+        let summary = RunSummary(fleet).json(
+            seconds: seconds, memoryPeakBytes: ProcessFacts.memoryPeak)
+        var text = ByteBuffer()
+        text.append(summary.canonicalText)
+        text.append("\n" as StaticString)
+        try LineWriter.write(text.slice, to: "\(output)/summary.json")
+        return true
+    }
+
+    private var input: IngestInput {
+        var input = IngestInput(name: events, events: events, catalog: catalog)
+        input.closes = closes
+        if let map { MapFile.apply(map, to: &input) }
+        return input
+    }
+
+    /// Turn by turn until everything is drained; false: a signal came in between.
+    private func drain(_ fleet: EmbeddedFleet, _ files: OutputFiles) throws -> Bool {
+        var bar = ProgressBar()
+        defer { bar.end() }
+        let total = size
+        var pace = speed.map { Pace(speed: $0) }
+        while true {
+            if StopSignal.isRaised { return false }
+            let goesOn: Bool
+            if let ingest = fleet.ingest, pace != nil {
+                guard let limit = try wait(ingest, &pace!) else { return false }
+                let hasMore = try ingest.turn(until: limit)
+                goesOn = try fleet.drain() > 0 || hasMore
+            } else {
+                goesOn = try fleet.turn()
+            }
+            try files.drain()
+            try fleet.trim()
+            guard goesOn else { return true }
+            if let progress = fleet.ingest?.progress {
+                bar.show(total.map { Double(progress.bytes) / Double(max(1, $0)) }) { elapsed in
+                    let rate = Double(progress.eventLines) / max(0.001, elapsed)
+                    return
+                        "\(Formatted.count(progress.linesSkipped + progress.eventLines)) events, "
+                        + "\(Formatted.count(Int64(rate)))/s, "
+                        + "\(Formatted.count(progress.deadLetters)) unusable lines"
+                }
+            }
+        }
+    }
+
+    /// Waits until the next event is due; returns up to which event time the replay may go now, nil
+    /// where a signal came first.
+    private func wait(_ ingest: Ingest<MemoryLogClient>, _ pace: inout Pace) throws -> Int64? {
+        func now() -> Int64 { Int64(ProcessFacts.seconds * 1_000) }
+        guard let next = try ingest.nextEventTime() else { return Int64.max }
+        var limit = pace.eventTime(at: now(), next: next)
+        while limit < next {
+            let left = pace.wait(until: next, at: now())
+            usleep(UInt32(min(100, max(1, left))) * 1_000)
+            if StopSignal.isRaised { return nil }
+            limit = pace.eventTime(at: now(), next: next)
+        }
+        return limit
+    }
+
+    /// With a data folder: everything is on disk, and the next start has nothing to replay.
+    private func checkpoint(_ fleet: EmbeddedFleet, _ log: MemoryLog) throws {
+        guard data != nil else { return }
+        try fleet.enrich.checkpointAll()
+        try fleet.finetune.checkpointAll()
+        try log.flush()
+    }
+
+    /// Bytes of content of all files; nil where one does not tell.
+    private var size: Int64? {
+        var total: Int64 = 0
+        for file in [events, catalog] {
+            guard let file else { continue }
+            guard let size = FolderFiles.contentSize(file) else { return nil }
+            total += size
+        }
+        return total
+    }
+
+    /// The settings with caps that fit into memory.
+    private func fitted() throws -> FleetSettings {
+        let given = settings.value("memory_bytes").value?.integer
+        let limit = given ?? ProcessFacts.memoryLimit
+        guard let (fitted, halvings) = settings.fitting(limit, layout) else {
+            let memory = FleetMemory(settings, layout)
+            let share = memory.shares[0]
+            throw SettingsError(
+                """
+                \(settings.file): the caps allow \(Formatted.bytes(memory.bytes)) of memory, and \
+                limits.memory_bytes is \(Formatted.bytes(limit)); lower \(share.path) \
+                (\(Formatted.count(share.rows)) rows take \(Formatted.bytes(share.bytes)))
+                """)
+        }
+        if halvings > 0 {
+            let memory = FleetMemory(fitted, layout)
+            say(
+                """
+                coldstream: default caps divided by \(1 << halvings), so that full tables stay within \
+                \(Formatted.bytes(limit)) of memory (\(Formatted.bytes(memory.bytes))); \
+                caps that you set are never changed
+                """)
+        }
+        return fitted
+    }
+
+    /// The key under which user ids are hashed; nil: the fixed one.
+    private func userHashKey() throws -> (UInt64, UInt64)? {
+        guard let name = settings.text("user_hash_key_env") else {
+            say(
+                """
+                coldstream: user ids are hashed under a fixed key that everybody knows; \
+                name an environment variable with a secret in user_hash_key_env
+                """)
+            return nil
+        }
+        guard let secret = ProcessFacts.environment(name), !secret.isEmpty else {
+            throw SettingsError(
+                "\(settings.file): user_hash_key_env names \(name), which the environment does not have"
+            )
+        }
+        let digits = secret.lend { SHA256.hex($0) }
+        return (
+            UInt64(digits.prefix(16), radix: 16)!,
+            UInt64(digits.dropFirst(16).prefix(16), radix: 16)!
+        )
+    }
+}

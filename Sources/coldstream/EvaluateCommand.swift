@@ -1,0 +1,40 @@
+// `coldstream evaluate`: figures recomputed from what a run left, and studies on public data.
+
+import CommandLineArguments
+import RankingModel
+
+enum EvaluateCommand {
+    static let folder = Argument<String>(
+        "DIR", help: "the folder with RankLens' files"
+    ).completing(.directories)
+    static let seeds = Option<Int>("seeds", "N", default: 5, help: "how many seeds to average")
+        .within(1...100)
+    static let onlineSeeds = Option<Int>(
+        "seeds", "N", default: 3, help: "how many seeds to average"
+    ).within(1...100)
+    static let variants = Option<[String]>(
+        "variant", "NAME", help: "only this variant of the network")
+
+    static let command = Command<Action>(
+        "evaluate", "Measures quality.",
+        subcommands: [
+            Command(
+                "ranklens", "The network's variants on RankLens beside the reference program.",
+                [folder, seeds, variants],
+                action: { arguments in
+                    let named = arguments[variants]
+                    try evaluateRankLens(
+                        folder: arguments[folder], seeds: arguments[seeds],
+                        variants: named.isEmpty
+                            ? ["single (separate models)"] + ModelConfiguration.variants : named)
+                    return .done
+                }),
+            Command(
+                "online", "Online learning on four held-out domains of RankLens.",
+                [folder, onlineSeeds],
+                action: { arguments in
+                    try evaluateOnline(folder: arguments[folder], seeds: arguments[onlineSeeds])
+                    return .done
+                }),
+        ])
+}

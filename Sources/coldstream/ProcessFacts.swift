@@ -1,0 +1,68 @@
+// What the machine allows and what this process took of it.
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+enum ProcessFacts {
+    /// The most resident memory of this process so far, in bytes.
+    static var memoryPeak: Int64 {
+        if let status = text("/proc/self/status"),
+            let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
+            let kibibytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst()
+                .first.flatMap({ Int64($0) })
+        {
+            return kibibytes << 10
+        }
+        var usage = rusage()
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        return Int64(usage.ru_maxrss) << 10
+    }
+
+    /// 80 % of the machine's memory, or of the control group's where that is less; in bytes.
+    static var memoryLimit: Int64 {
+        var limit = Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
+        var files = [
+            "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        ]
+        if let own = text("/proc/self/cgroup")?.split(separator: "\n").first(where: {
+            $0.hasPrefix("0::")
+        }) {
+            files.append("/sys/fs/cgroup\(own.dropFirst(3))/memory.max")
+        }
+        for file in files {
+            if let line = text(file)?.split(separator: "\n").first, let bytes = Int64(line) {
+                limit = min(limit, bytes)
+            }
+        }
+        return limit / 5 * 4
+    }
+
+    /// Seconds of wall time from any beginning.
+    static var seconds: Double {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+
+    /// The value of an environment variable.
+    static func environment(_ name: String) -> String? {
+        getenv(name).map { String(cString: $0) }
+    }
+
+    static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
+
+    /// A small file as text.
+    static func text(_ path: String) -> String? {
+        guard let file = fopen(path, "r") else { return nil }
+        defer { fclose(file) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = fread(&chunk, 1, chunk.count, file)
+            if count == 0 { break }
+            bytes += chunk[0..<count]
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}

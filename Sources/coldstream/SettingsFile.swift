@@ -1,0 +1,34 @@
+// The settings that a command works with: file, then flags.
+
+import FleetSettings
+import LineFiles
+
+enum SettingsFile {
+    /// - Parameters:
+    ///   - path: as given; without it `coldstream.json` of the input folder, where there is one.
+    ///   - changes: `path=value` each.
+    static func read(
+        _ path: String?, inputFolder: String? = nil, _ changes: [String] = []
+    ) throws -> FleetSettings {
+        var file = path
+        if file == nil, let folder = inputFolder {
+            let usual = "\(folder)/coldstream.json"
+            if FolderFiles.isThere(usual) { file = usual }
+        }
+        var settings = FleetSettings()
+        if let file {
+            guard !FolderFiles.isFolder(file), let text = ProcessFacts.text(file) else {
+                throw SettingsError("\(file): the settings file cannot be read")
+            }
+            settings = try FleetSettings(parsing: Array(text.utf8), file: file)
+        }
+        for change in changes {
+            let parts = change.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2 else {
+                throw SettingsError("--set \(change): expected PATH=VALUE")
+            }
+            try settings.set(String(parts[0]), to: String(parts[1]))
+        }
+        return settings
+    }
+}
