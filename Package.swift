@@ -13,11 +13,13 @@ func library(
 }
 
 /// Kernels that are written for one family of x86-64 processors, and optimised in debug builds too.
-func kernels(_ name: String, _ flags: [String]) -> Target {
+func kernels(_ name: String, _ flags: [String], define: [String] = []) -> Target {
     .target(
         name: name, dependencies: ["CVectors"], path: "Sources/\(name)",
         swiftSettings: [
-            .unsafeFlags(["-O"] + flags.flatMap { ["-Xcc", $0] }, .when(platforms: [.linux]))
+            .unsafeFlags(
+                ["-O"] + define.flatMap { ["-D", $0] } + flags.flatMap { ["-Xcc", $0] },
+                .when(platforms: [.linux]))
         ])
 }
 
@@ -62,7 +64,9 @@ let package = Package(
 
         // One folder of kernels, compiled for two families of processors.
         kernels("VectorKernels", ["-mavx2", "-mfma"]),
-        kernels("VectorKernelsWide", ["-march=skylake-avx512", "-mprefer-vector-width=512"]),
+        kernels(
+            "VectorKernelsWide", ["-march=skylake-avx512", "-mprefer-vector-width=512"],
+            define: ["WIDE"]),
         library("Tensors", ["COpenBLAS", "VectorKernels", "VectorKernelsWide", "JSON", "Bytes"]),
         tests("Tensors", ["Tensors", "DeterministicMath"]),
 

@@ -103,20 +103,20 @@ public final class SpeedStudy {
             }
         }
         for k in 0..<3 { run(k) }
-        let start = now()
+        let start = now(threads)
         run(3)
-        let once = max(now() - start, 1e-6)
+        let once = max(now(threads) - start, 1e-6)
         let repeats = 7
         let runs = max(1, Int(seconds / Double(repeats) / once))
         var rates: [Double] = []
         var k = 0
         for _ in 0..<repeats {
-            let start = now()
+            let start = now(threads)
             for _ in 0..<runs {
                 run(k)
                 k += 1
             }
-            rates.append(Double(count * runs) / (now() - start))
+            rates.append(Double(count * runs) / (now(threads) - start))
         }
         rates.sort()
         let what = training ? "train" : "forward"
@@ -127,9 +127,11 @@ public final class SpeedStudy {
             detail: "\(KernelChoice.current?.rawValue ?? "") \(KernelChoice.blasName)")
     }
 
-    private func now() -> Double {
+    /// Seconds of this thread's processor time for one thread, which other programs on the machine
+    /// disturb less; of the clock on the wall for several.
+    private func now(_ threads: Int) -> Double {
         var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
+        clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 

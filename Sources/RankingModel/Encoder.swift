@@ -209,18 +209,25 @@ extension Network {
                     continue
                 }
                 out.update(repeating: 0, count: d)
-                let share = 1 / Float(last - first)
-                for j in first..<last {
-                    let id = pass.itemID.output + Int(pass.historyPlace[j]) * d
-                    let text = Int(pass.historyTextPlace[j])
-                    if text < 0 {
-                        Kernels.addScaled(out, id, share, count: d)
-                    } else {
-                        Kernels.addScaled(out, id, share * 0.5, count: d)
-                        Kernels.addScaled(
-                            out, pass.itemText.output + text * d, share * 0.5, count: d)
+                let n = last - first
+                let share = 1 / Float(n)
+                var texts = 0
+                for j in first..<last where pass.historyTextPlace[j] >= 0 { texts += 1 }
+                if texts == 0 || texts == n {
+                    Kernels.addRows(
+                        out, pass.itemID.output, rows: pass.historyPlace + first, count: n,
+                        width: d, scale: texts == 0 ? share : share * 0.5)
+                } else {
+                    for j in first..<last {
+                        Kernels.addRows(
+                            out, pass.itemID.output, rows: pass.historyPlace + j, count: 1,
+                            width: d,
+                            scale: pass.historyTextPlace[j] < 0 ? share : share * 0.5)
                     }
                 }
+                Kernels.addRows(
+                    out, pass.itemText.output, rows: pass.historyTextPlace + first, count: n,
+                    width: d, scale: share * 0.5)
             }
         }
     }
@@ -256,19 +263,13 @@ extension Network {
         let base = table.weights.base
         bags.ids.withUnsafeBufferPointer { ids in
             bags.offsets.withUnsafeBufferPointer { offsets in
+                guard let ids = ids.baseAddress ?? offsets.baseAddress,
+                    let offsets = offsets.baseAddress
+                else { return }
                 workers.split(rows, mode: mode) { _, lower, upper in
-                    for r in lower..<upper {
-                        let bag = order.map { Int($0[r]) } ?? r
-                        let first = Int(offsets[bag])
-                        let last = Int(offsets[bag + 1])
-                        let mean = out + r * stride
-                        mean.update(repeating: 0, count: width)
-                        if first == last { continue }
-                        let share = 1 / Float(last - first)
-                        for j in first..<last {
-                            Kernels.addScaled(mean, base + Int(ids[j]) * width, share, count: width)
-                        }
-                    }
+                    Kernels.bagMeans(
+                        out, stride: stride, base, width: width, ids: ids, offsets: offsets,
+                        bags: order.map { UnsafePointer($0) }, lower: lower, upper: upper)
                 }
             }
         }
@@ -280,9 +281,9 @@ extension Network {
         let width = table.width
         let input = arena.floats(distinct.count * width)
         workers.split(distinct.count, mode: mode) { _, lower, upper in
-            for u in lower..<upper {
-                (input + u * width).update(from: table.row(Int(distinct.ids[u])), count: width)
-            }
+            Kernels.gatherRows(
+                input + lower * width, table.weights.base, rows: distinct.ids + lower,
+                count: upper - lower, width: width)
         }
         var pass = project(Matrix(input, distinct.count, width), place, distinct.count)
         pass.input = input
@@ -300,6 +301,20 @@ extension Network {
         var pass = takeAspect(count)
         guard count > 0, let store else { return pass }
         let raw = arena.floats(count * d)
+        if mode != .serve, d % 16 == 0, store.width % 32 == 0 {
+            let packed = arena.floats(d * store.width)
+            let w = weight(place.weight)
+            for o in 0..<d {
+                for k in 0..<store.width { packed[k * d + o] = w[o * store.width + k] }
+            }
+            workers.split(count, mode: mode) { _, lower, upper in
+                Kernels.projectTexts(
+                    raw + lower * d, packed: packed, outputs: d, store.base, width: store.width,
+                    rows: distinct.ids + lower, count: upper - lower)
+            }
+            finish(&pass, raw: raw, place)
+            return pass
+        }
         let w = Matrix(weight(place.weight), d, store.width)
         let tile = Self.textTile
         let scratch = [arena.floats(tile * store.width), arena.floats(tile * store.width)]
@@ -461,12 +476,10 @@ extension Network {
                     for r in 0..<rows {
                         let original = Int(order[r])
                         let (first, last) = (Int(offsets[original]), Int(offsets[original + 1]))
-                        let share = 0.5 / Float(last - first)
-                        for j in first..<last where pass.historyTextPlace[j] >= 0 {
-                            Kernels.addScaled(
-                                pass.itemText.gradient + Int(pass.historyTextPlace[j]) * d,
-                                ds + r * d, share, count: d)
-                        }
+                        Kernels.addToRows(
+                            pass.itemText.gradient, rows: pass.historyTextPlace + first,
+                            count: last - first, width: d, ds + r * d,
+                            scale: 0.5 / Float(last - first))
                     }
                 })
         }
@@ -559,28 +572,24 @@ extension Network {
         Kernels.addColumnSums(
             gradient(place.bias), pass.gradient, stride: d, rows: pass.count, columns: d)
         let tile = Self.textTile
-        let scratch = arena.floats(tile * store.width)
-        let dw = Matrix(gradient(place.weight), d, store.width)
-        let half = (store.width / 2 + 15) & ~15
+        let dw = gradient(place.weight)
+        let isDirect = d % 8 == 0 && store.width % 64 == 0
+        let scratch = arena.floats(isDirect ? 0 : tile * store.width)
         var u = 0
         while u < pass.count {
             let n = min(tile, pass.count - u)
-            gatherTexts(store, distinct.ids + u, n, into: scratch)
-            let input = Matrix(scratch, n, store.width)
-            let rows = Matrix(pass.gradient + u * d, n, d)
-            if workers.threads > 1, store.width >= 64 {
-                workers.pair(
-                    {
-                        Product.weights(
-                            dw.columns(0, half), rows, input.columns(0, half), accumulate: true)
-                    },
-                    {
-                        Product.weights(
-                            dw.columns(half, store.width), rows, input.columns(half, store.width),
-                            accumulate: true)
-                    })
+            let rows = pass.gradient + u * d
+            if isDirect {
+                splitOutputs(store.width) { lower, upper in
+                    Kernels.addTextGradients(
+                        dw, rows, outputs: d, store.base, width: store.width,
+                        rows: distinct.ids + u, count: n, lower: lower, upper: upper)
+                }
             } else {
-                Product.weights(dw, rows, input, accumulate: true)
+                gatherTexts(store, distinct.ids + u, n, into: scratch)
+                Product.weights(
+                    Matrix(dw, d, store.width), Matrix(rows, n, d),
+                    Matrix(scratch, n, store.width), accumulate: true)
             }
             u += n
         }

@@ -203,11 +203,11 @@ extension Network {
 
     /// Calls `body(lower, upper)` for runs of a weight's output rows, side by side in large batches.
     func splitOutputs(_ count: Int, _ body: (Int, Int) -> Void) {
-        if B < Workers.least || count < 32 {
+        if B < Workers.least || count < 64 {
             body(0, count)
             return
         }
-        let half = (count / 2 + 15) & ~15
+        let half = (count / 2 + 31) & ~31
         workers.pair({ body(0, half) }, { body(half, count) })
     }
 }

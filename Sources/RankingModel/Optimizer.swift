@@ -143,18 +143,9 @@ public final class Optimizer {
         let table = network.parameters.tables[index]
         let touched = network.tableGradients[index]
         if tableSquares[index].count < table.weights.count { fitTables(network.parameters) }
-        let width = table.width
-        let acc = tableSquares[index].base
-        let rate = settings.tableRate * scale
-        for i in 0..<touched.count {
-            let row = Int(touched.rows[i])
-            if settings.remember != 1 {
-                Kernels.scale(
-                    acc + row * width, acc + row * width, settings.remember, count: width)
-            }
-            Kernels.adagrad(
-                table.row(row), acc + row * width, touched.values + i * width, rate: rate,
-                count: width)
-        }
+        Kernels.adagradRows(
+            table.weights.base, tableSquares[index].base, rows: touched.rows, count: touched.count,
+            width: table.width, touched.values, rate: settings.tableRate * scale,
+            remember: settings.remember)
     }
 }

@@ -265,6 +265,109 @@ public enum Kernels {
                 accumulate: accumulate)
         }
     }
+
+    /// out[i] = base[rows[i]], rows of `width` floats.
+    public static func gatherRows(
+        _ out: UnsafeMutablePointer<Float>, _ base: UnsafePointer<Float>,
+        rows: UnsafePointer<Int32>, count: Int, width: Int
+    ) {
+        if isWide {
+            VectorKernelsWide.gatherRows(out, base, rows: rows, count: count, width: width)
+        } else {
+            VectorKernels.gatherRows(out, base, rows: rows, count: count, width: width)
+        }
+    }
+
+    /// Means of bags; see VectorKernels.
+    public static func bagMeans(
+        _ out: UnsafeMutablePointer<Float>, stride: Int, _ base: UnsafePointer<Float>, width: Int,
+        ids: UnsafePointer<Int32>, offsets: UnsafePointer<Int32>, bags: UnsafePointer<Int32>?,
+        lower: Int, upper: Int
+    ) {
+        if isWide {
+            VectorKernelsWide.bagMeans(
+                out, stride: stride, base, width: width, ids: ids, offsets: offsets, bags: bags,
+                lower: lower, upper: upper)
+        } else {
+            VectorKernels.bagMeans(
+                out, stride: stride, base, width: width, ids: ids, offsets: offsets, bags: bags,
+                lower: lower, upper: upper)
+        }
+    }
+
+    /// out += scale · Σ base[rows[i]]; negative rows are left out.
+    public static func addRows(
+        _ out: UnsafeMutablePointer<Float>, _ base: UnsafePointer<Float>,
+        rows: UnsafePointer<Int32>, count: Int, width: Int, scale: Float
+    ) {
+        if isWide {
+            VectorKernelsWide.addRows(
+                out, base, rows: rows, count: count, width: width, scale: scale)
+        } else {
+            VectorKernels.addRows(out, base, rows: rows, count: count, width: width, scale: scale)
+        }
+    }
+
+    /// base[rows[i]] += scale · x; negative rows are left out.
+    public static func addToRows(
+        _ base: UnsafeMutablePointer<Float>, rows: UnsafePointer<Int32>, count: Int, width: Int,
+        _ x: UnsafePointer<Float>, scale: Float
+    ) {
+        if isWide {
+            VectorKernelsWide.addToRows(
+                base, rows: rows, count: count, width: width, x, scale: scale)
+        } else {
+            VectorKernels.addToRows(base, rows: rows, count: count, width: width, x, scale: scale)
+        }
+    }
+
+    /// Adagrad on the touched rows of a table.
+    public static func adagradRows(
+        _ w: UnsafeMutablePointer<Float>, _ acc: UnsafeMutablePointer<Float>,
+        rows: UnsafePointer<Int32>, count: Int, width: Int, _ g: UnsafePointer<Float>, rate: Float,
+        remember: Float
+    ) {
+        if isWide {
+            VectorKernelsWide.adagradRows(
+                w, acc, rows: rows, count: count, width: width, g, rate: rate, remember: remember)
+        } else {
+            VectorKernels.adagradRows(
+                w, acc, rows: rows, count: count, width: width, g, rate: rate, remember: remember)
+        }
+    }
+
+    /// out[i] = W texts[rows[i]]; see VectorKernels.
+    public static func projectTexts(
+        _ out: UnsafeMutablePointer<Float>, packed: UnsafePointer<Float>, outputs: Int,
+        _ texts: UnsafePointer<Float>, width: Int, rows: UnsafePointer<Int32>, count: Int
+    ) {
+        if isWide {
+            VectorKernelsWide.projectTexts(
+                out, packed: packed, outputs: outputs, texts, width: width, rows: rows, count: count
+            )
+        } else {
+            VectorKernels.projectTexts(
+                out, packed: packed, outputs: outputs, texts, width: width, rows: rows, count: count
+            )
+        }
+    }
+
+    /// dw[o] += Σ_i d[i, o] texts[rows[i]]; see VectorKernels.
+    public static func addTextGradients(
+        _ dw: UnsafeMutablePointer<Float>, _ d: UnsafePointer<Float>, outputs: Int,
+        _ texts: UnsafePointer<Float>, width: Int, rows: UnsafePointer<Int32>, count: Int,
+        lower: Int, upper: Int
+    ) {
+        if isWide {
+            VectorKernelsWide.addTextGradients(
+                dw, d, outputs: outputs, texts, width: width, rows: rows, count: count,
+                lower: lower, upper: upper)
+        } else {
+            VectorKernels.addTextGradients(
+                dw, d, outputs: outputs, texts, width: width, rows: rows, count: count,
+                lower: lower, upper: upper)
+        }
+    }
 }
 
 /// The two builds of the kernels side by side, so that their bits can be compared.

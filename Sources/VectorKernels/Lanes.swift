@@ -50,12 +50,16 @@ func laneSum(_ v: Lanes) -> Float {
     return c[0] + c[1]
 }
 
+/// The larger of two numbers in each lane.
+@inline(__always)
+func larger(_ a: Lanes, _ b: Lanes) -> Lanes { a.replacing(with: b, where: a .< b) }
+
 @inline(__always)
 func laneMaximum(_ v: Lanes) -> Float {
-    let a = pointwiseMax(v.lowHalf, v.highHalf)
-    let b = pointwiseMax(a.lowHalf, a.highHalf)
-    let c = pointwiseMax(b.lowHalf, b.highHalf)
-    return max(c[0], c[1])
+    let a = v.lowHalf.replacing(with: v.highHalf, where: v.lowHalf .< v.highHalf)
+    let b = a.lowHalf.replacing(with: a.highHalf, where: a.lowHalf .< a.highHalf)
+    let c = b.lowHalf.replacing(with: b.highHalf, where: b.lowHalf .< b.highHalf)
+    return c[0] < c[1] ? c[1] : c[0]
 }
 
 /// e^x in each lane; below -87.3 the answer is about 1e-38, above 88 about 1e38; error under 2 ulp.
@@ -63,8 +67,10 @@ func laneMaximum(_ v: Lanes) -> Float {
 /// Range reduction by ln 2 in two parts, then the polynomial of Cephes `expf` (Moshier).
 @inline(__always)
 func exponential(_ x: Lanes) -> Lanes {
-    let clamped = pointwiseMin(
-        pointwiseMax(x, Lanes(repeating: -87.3)), Lanes(repeating: 88.0))
+    let low = Lanes(repeating: -87.3)
+    let high = Lanes(repeating: 88.0)
+    let raised = x.replacing(with: low, where: x .< low)
+    let clamped = raised.replacing(with: high, where: raised .> high)
     let magic = Lanes(repeating: 12_582_912)  // 1.5 * 2^23: adding it rounds to a whole number
     let shifted = magic.addingProduct(clamped, Lanes(repeating: 1.442_695_04))
     let whole = shifted - magic

@@ -157,14 +157,14 @@ public func softmaxRows(
             var value = load(input, i) * sharpness
             if let bias { value += load(bias, i) * sharpness }
             store(value, output, i)
-            largest = pointwiseMax(largest, value)
+            largest = larger(largest, value)
             i &+= 16
         }
         if rest > 0 {
             var value = loadTail(input, full, rest) * sharpness
             if let bias { value += loadTail(bias, full, rest) * sharpness }
             storeTail(value, output, full, rest)
-            largest = pointwiseMax(largest, loadTail(output, full, rest, fill: lowest))
+            largest = larger(largest, loadTail(output, full, rest, fill: lowest))
         }
         let top = laneMaximum(largest)
         var total = Lanes(repeating: 0)
