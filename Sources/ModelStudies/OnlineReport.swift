@@ -37,4 +37,11 @@ public enum OnlineReport {
             + JointReport.pad(short(3), 17) + calibration(4) + " " + calibration(5)
             + "  AUC \(yes.0), GAUC \(yes.1)"
     }
+
+    /// One row without a reference.
+    public static func plain(_ name: String, _ runs: [[Double]]) -> String {
+        let figures = (0..<6).map { j in meanAndDeviation(runs.map { $0[j] }) }
+        return JointReport.pad(name, 34)
+            + figures.map { JointReport.figure($0) }.joined(separator: "  ")
+    }
 }

@@ -106,8 +106,7 @@ public struct OnlineStudy {
             fitted.parameters.resetUntrainedRows(known: known)
             let parameters = fitted.parameters.addingDomain()
             let warm = fitted.optimizer.addingDomain(fitted.parameters, to: parameters)
-            let before = online(
-                tagged, late, parameters, .head, rate: 0, nil, domains: domains, learns: false)
+            let warmers = warmLogits(tagged, late, parameters, domains, held: held)
             let plans: [(String, FreezeSetting, Float, Optimizer?, Bool)] = [
                 ("zero_shot", .head, 0, nil, false), ("adapter", .adapter, 0.01, nil, true),
                 ("full", .full, 0.01, nil, true), ("full warm", .full, 0.005, warm, true),
@@ -117,12 +116,59 @@ public struct OnlineStudy {
                     tagged, stream, parameters, setting, rate: rate, accumulators,
                     domains: domains, learns: learns)
                 reports["\(tag) \(label)"] = report(stream, logits)
-                for row in late { logits[Int(row)] = before[Int(row)] }
-                reports["\(tag) \(label) + wide"] = report(
-                    stream, wide(statistics, logits, warm: late, stream: stream, network: true))
+                for (suffix, before) in warmers {
+                    for row in late { logits[Int(row)] = before[Int(row)] }
+                    reports["\(tag) \(label) \(suffix)"] = report(
+                        stream, wide(statistics, logits, warm: late, stream: stream, network: true))
+                }
             }
         }
         return reports
+    }
+
+    /// The network's logits of the sources' last rows, from which the wide part learns how far to
+    /// trust the network, in three ways.
+    ///
+    /// - `+ wide`: as `online.py` has it. It sorts each 256 rows by domain, scores them, and gives the
+    ///   scores to the rows in their order before the sorting, so most rows get another row's score.
+    /// - `+ wide aligned`: each row its own score, with its domain's own layers.
+    /// - `+ wide as new`: each row its own score, as if it were of the new domain and its item and
+    ///   user unknown: what the network is worth where the wide part will be used.
+    private func warmLogits(
+        _ set: ExampleSet, _ late: [Int32], _ parameters: Parameters, _ domains: [Int32],
+        held: Int32
+    ) -> [(String, [Float])] {
+        let network = Network(parameters)
+        func spread(_ scores: [Float], _ rows: [Int32]) -> [Float] {
+            var out = [Float](repeating: 0, count: set.count)
+            for (row, score) in zip(rows, scores) { out[Int(row)] = score }
+            return out
+        }
+        let aligned = Trainer.predict(network, set, late, domains: domains)
+        var misplaced: [Float] = []
+        var first = 0
+        while first < late.count {
+            let last = min(late.count, first + 256)
+            let order = (first..<last).sorted {
+                (domains[Int(set.domain[Int(late[$0])])], $0)
+                    < (domains[Int(set.domain[Int(late[$1])])], $1)
+            }
+            misplaced += order.map { aligned[$0] }
+            first = last
+        }
+        let c = set.configuration
+        let unknown = KnownIDs(
+            user: Array(repeating: true, count: c.n_user),
+            item: Array(repeating: false, count: c.n_item),
+            query: Array(repeating: true, count: c.n_query))
+        let new = [Int32](repeating: domains[Int(held)], count: c.M)
+        let asNew = Trainer.predict(network, set, late, known: unknown, domains: new)
+        let asNewKnown = Trainer.predict(network, set, late, domains: new)
+        return [
+            ("+ wide", spread(misplaced, late)), ("+ wide aligned", spread(aligned, late)),
+            ("+ wide as new", spread(asNew, late)),
+            ("+ wide as new, known", spread(asNewKnown, late)),
+        ]
     }
 
     /// Four statistics a row, from labels that had arrived by then; the held-out domain's own early

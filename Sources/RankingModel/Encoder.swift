@@ -292,6 +292,8 @@ extension Network {
 
     /// Rows of text gathered at a time: few enough to stay in the cache.
     private static let textTile = 256
+    /// The same for gradients, where 32 numbers of each text are used at a time.
+    private static let gradientTile = 64
 
     private func textAspect(
         _ store: TextStore?, _ distinct: DistinctRows, _ place: AspectPlace
@@ -571,9 +573,9 @@ extension Network {
             rows: pass.count, columns: d, gamma: place.gamma, beta: place.beta, weights: true)
         Kernels.addColumnSums(
             gradient(place.bias), pass.gradient, stride: d, rows: pass.count, columns: d)
-        let tile = Self.textTile
         let dw = gradient(place.weight)
         let isDirect = d % 8 == 0 && store.width % 64 == 0
+        let tile = isDirect ? Self.gradientTile : Self.textTile
         let scratch = arena.floats(isDirect ? 0 : tile * store.width)
         var u = 0
         while u < pass.count {
@@ -583,7 +585,8 @@ extension Network {
                 splitOutputs(store.width) { lower, upper in
                     Kernels.addTextGradients(
                         dw, rows, outputs: d, store.base, width: store.width,
-                        rows: distinct.ids + u, count: n, lower: lower, upper: upper)
+                        rows: distinct.ids + u, count: n, next: min(tile, pass.count - u - n),
+                        lower: lower, upper: upper)
                 }
             } else {
                 gatherTexts(store, distinct.ids + u, n, into: scratch)

@@ -60,6 +60,12 @@ public struct KnownIDs: Sendable {
     public var user: [Bool]
     public var item: [Bool]
     public var query: [Bool]
+
+    public init(user: [Bool], item: [Bool], query: [Bool]) {
+        self.user = user
+        self.item = item
+        self.query = query
+    }
 }
 
 /// How rows are turned into a batch.

@@ -356,15 +356,16 @@ public enum Kernels {
     public static func addTextGradients(
         _ dw: UnsafeMutablePointer<Float>, _ d: UnsafePointer<Float>, outputs: Int,
         _ texts: UnsafePointer<Float>, width: Int, rows: UnsafePointer<Int32>, count: Int,
+        next: Int,
         lower: Int, upper: Int
     ) {
         if isWide {
             VectorKernelsWide.addTextGradients(
-                dw, d, outputs: outputs, texts, width: width, rows: rows, count: count,
+                dw, d, outputs: outputs, texts, width: width, rows: rows, count: count, next: next,
                 lower: lower, upper: upper)
         } else {
             VectorKernels.addTextGradients(
-                dw, d, outputs: outputs, texts, width: width, rows: rows, count: count,
+                dw, d, outputs: outputs, texts, width: width, rows: rows, count: count, next: next,
                 lower: lower, upper: upper)
         }
     }

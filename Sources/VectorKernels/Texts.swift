@@ -1,6 +1,8 @@
 // Projections of text vectors, read where they lie: gathering them first would cost as much as the
 // product, because every number of a text is used only once an output.
 
+import CVectors
+
 /// Rows of texts that are projected together: as many as keep the sums in registers.
 #if WIDE
     private let block = 8
@@ -27,7 +29,7 @@ public func projectTexts(
         while o < outputs {
             let isPair = o &+ 32 <= outputs
             if isWhole && isPair {
-                projectBlock(out, packed, outputs, texts, width, rows, i, o)
+                projectBlock(out, packed, outputs, texts, width, rows, i, o, count &- i &- block)
                 o &+= 32
                 continue
             }
@@ -49,7 +51,7 @@ public func projectTexts(
     @inline(__always)
     private func projectBlock(
         _ out: Pointer, _ packed: ConstPointer, _ outputs: Int, _ texts: ConstPointer, _ width: Int,
-        _ rows: UnsafePointer<Int32>, _ i: Int, _ o: Int
+        _ rows: UnsafePointer<Int32>, _ i: Int, _ o: Int, _ left: Int
     ) {
         let x0 = texts + Int(rows[i]) &* width
         let x1 = texts + Int(rows[i &+ 1]) &* width
@@ -63,6 +65,12 @@ public func projectTexts(
         var (a0, a1, a2, a3, a4, a5, a6, a7) = (zero, zero, zero, zero, zero, zero, zero, zero)
         var (b0, b1, b2, b3, b4, b5, b6, b7) = (zero, zero, zero, zero, zero, zero, zero, zero)
         for k in 0..<width {
+            if k & 15 == 0 {
+                // The block after this one: its lines are asked for as this one's are used.
+                for r in 0..<min(8, left) {
+                    cs_prefetch(texts + (Int(rows[i &+ 8 &+ r]) &* width &+ k))
+                }
+            }
             let p = load(packed, k &* outputs &+ o)
             let q = load(packed, k &* outputs &+ o &+ 16)
             var v = Lanes(repeating: x0[k])
@@ -112,7 +120,7 @@ public func projectTexts(
     @inline(__always)
     private func projectBlock(
         _ out: Pointer, _ packed: ConstPointer, _ outputs: Int, _ texts: ConstPointer, _ width: Int,
-        _ rows: UnsafePointer<Int32>, _ i: Int, _ o: Int
+        _ rows: UnsafePointer<Int32>, _ i: Int, _ o: Int, _ left: Int
     ) {
         let x0 = texts + Int(rows[i]) &* width
         let x1 = texts + Int(rows[i &+ 1]) &* width
@@ -143,14 +151,20 @@ public func projectTexts(
 /// - Parameters:
 ///   - dw: (outputs, width), accumulated; outputs in multiples of 8, lower and upper of 32.
 ///   - d: (count, outputs).
+///   - next: how many of the rows after `count` will be wanted next; they are asked for early.
 public func addTextGradients(
     _ dw: UnsafeMutablePointer<Float>, _ d: UnsafePointer<Float>, outputs: Int,
-    _ texts: UnsafePointer<Float>, width: Int, rows: UnsafePointer<Int32>, count: Int, lower: Int,
-    upper: Int
+    _ texts: UnsafePointer<Float>, width: Int, rows: UnsafePointer<Int32>, count: Int, next: Int,
+    lower: Int, upper: Int
 ) {
     let zero = Lanes(repeating: 0)
     var k = lower
     while k < upper {
+        for r in count..<count &+ next {
+            let address = texts + (Int(rows[r]) &* width &+ k)
+            cs_prefetch(address)
+            cs_prefetch(address + 16)
+        }
         var o = 0
         while o < outputs {
             #if WIDE

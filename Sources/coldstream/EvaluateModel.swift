@@ -35,8 +35,13 @@ func evaluateOnline(folder: String, seeds: Int) throws {
         for (name, values) in means { sums[name, default: []].append(values) }
     }
     print(OnlineReport.header)
+    let named = Set(OnlineStudy.reference.map(\.name))
     for (i, reference) in OnlineStudy.reference.enumerated() {
         guard let runs = sums[reference.name] else { continue }
         print(OnlineReport.line(i, runs))
+    }
+    print("rows that the reference has not: AUC, GAUC, first fifth, last fifth, calibration")
+    for name in sums.keys.sorted() where !named.contains(name) {
+        print(OnlineReport.plain(name, sums[name]!))
     }
 }
