@@ -132,8 +132,8 @@ public struct OnlineStudy {
     /// - `+ wide`: as `online.py` has it. It sorts each 256 rows by domain, scores them, and gives the
     ///   scores to the rows in their order before the sorting, so most rows get another row's score.
     /// - `+ wide aligned`: each row its own score, with its domain's own layers.
-    /// - `+ wide as new`: each row its own score, as if it were of the new domain and its item and
-    ///   user unknown: what the network is worth where the wide part will be used.
+    /// - `+ wide as new`: each row its own score, as if it were of the new domain and its item
+    ///   unknown: what the network is worth where the wide part will be used.
     private func warmLogits(
         _ set: ExampleSet, _ late: [Int32], _ parameters: Parameters, _ domains: [Int32],
         held: Int32
@@ -163,11 +163,9 @@ public struct OnlineStudy {
             query: Array(repeating: true, count: c.n_query))
         let new = [Int32](repeating: domains[Int(held)], count: c.M)
         let asNew = Trainer.predict(network, set, late, known: unknown, domains: new)
-        let asNewKnown = Trainer.predict(network, set, late, domains: new)
         return [
             ("+ wide", spread(misplaced, late)), ("+ wide aligned", spread(aligned, late)),
             ("+ wide as new", spread(asNew, late)),
-            ("+ wide as new, known", spread(asNewKnown, late)),
         ]
     }
 

@@ -135,6 +135,30 @@ public final class SpeedStudy {
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 
+    /// GFLOP/s of the largest product, the experts' first layer at batch 1,024: (1024, 128) (1024, 128)ᵀ.
+    public func product() -> SpeedFigure {
+        let (a, b) = (Block(count: 1024 * 128), Block(count: 1024 * 128))
+        for i in 0..<a.count {
+            a.base[i] = Float(i % 7)
+            b.base[i] = Float(i % 5)
+        }
+        let c = Block(count: 1024 * 1024)
+        var rates: [Double] = []
+        for _ in 0..<21 {
+            let start = now(1)
+            for _ in 0..<4 {
+                Product.linear(
+                    Matrix(c.base, 1024, 1024), Matrix(a.base, 1024, 128),
+                    Matrix(b.base, 1024, 128))
+            }
+            rates.append(4 * 2 * 1024 * 1024 * 128 / (now(1) - start) * 1e-9)
+        }
+        rates.sort()
+        return SpeedFigure(
+            name: "model.product", value: rates[10], least: rates[0], most: rates[20],
+            detail: "GFLOP/s, \(KernelChoice.blasName)")
+    }
+
     /// The most memory that this process has held, in bytes.
     public static var peakMemory: Int {
         var usage = rusage()

@@ -292,6 +292,8 @@ extension Network {
 
     /// Rows of text gathered at a time: few enough to stay in the cache.
     private static let textTile = 256
+    /// Texts below which packing the projection would cost more than it saves.
+    private static let fewTexts = 24
     /// The same for gradients, where 32 numbers of each text are used at a time.
     private static let gradientTile = 64
 
@@ -303,6 +305,15 @@ extension Network {
         var pass = takeAspect(count)
         guard count > 0, let store else { return pass }
         let raw = arena.floats(count * d)
+        if mode != .serve, count < Self.fewTexts {
+            let gathered = arena.floats(count * store.width)
+            gatherTexts(store, distinct.ids, count, into: gathered)
+            Kernels.linearFew(
+                raw, d, gathered, store.width, weight(place.weight), store.width, rows: count,
+                columns: d, depth: store.width, accumulate: false)
+            finish(&pass, raw: raw, place)
+            return pass
+        }
         if mode != .serve, d % 16 == 0, store.width % 32 == 0 {
             let packed = arena.floats(d * store.width)
             let w = weight(place.weight)

@@ -148,6 +148,7 @@ extension Network {
     /// - Parameters:
     ///   - doutput: (B, n · out), already 0 where the output is.
     ///   - dinput: (B, in), accumulated; nil if nothing below learns.
+    /// Gradients of w1 and w2 are overwritten, those of the biases accumulated.
     func expertsBackward(
         _ place: ExpertPlace, _ input: Matrix, _ hidden: Matrix, doutput: Matrix, dhidden: Matrix,
         dinput: Matrix?, weights: Bool
@@ -177,7 +178,7 @@ extension Network {
                 rows: rows, columns: upper - lower)
             Product.weights(
                 Matrix(gradient(place.w1), n * width, place.input).rows(lower, upper),
-                dhidden.columns(lower, upper), input, accumulate: true)
+                dhidden.columns(lower, upper), input)
         }
         splitOutputs(n * out) { lower, upper in
             Kernels.addColumnSums(
@@ -189,8 +190,7 @@ extension Network {
                 if first >= last { continue }
                 Product.weights(
                     Matrix(gradient(place.w2) + first * width, last - first, width),
-                    doutput.columns(first, last), hidden.columns(e * width, (e + 1) * width),
-                    accumulate: true)
+                    doutput.columns(first, last), hidden.columns(e * width, (e + 1) * width))
             }
         }
     }

@@ -127,7 +127,7 @@ extension Network {
                     Product.weights(
                         dw.rows(lower, upper),
                         rows.rows(segment.lower, segment.upper).columns(lower, upper),
-                        x.rows(segment.lower, segment.upper), accumulate: true)
+                        x.rows(segment.lower, segment.upper))
                 }
             }
         } else {
@@ -135,7 +135,7 @@ extension Network {
             splitOutputs(H) { lower, upper in
                 Product.weights(
                     Matrix(gradient(p.input.weight), H, c.X).rows(lower, upper),
-                    rows.columns(lower, upper), x, accumulate: true)
+                    rows.columns(lower, upper), x)
             }
         }
         let needsInput = wants.encoders

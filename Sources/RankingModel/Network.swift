@@ -222,7 +222,8 @@ public final class Network {
 
     /// Clears the sums that the way back adds to.
     func beginGradients() {
-        for (i, tensor) in parameters.layout.tensors.enumerated() where trained[i] {
+        for (i, tensor) in parameters.layout.tensors.enumerated()
+        where trained[i] && !wants.isOverwritten[i] {
             let base = gradient(tensor.range.lowerBound)
             switch wants.axes[i] {
             case .plain: base.update(repeating: 0, count: tensor.range.count)
@@ -263,6 +264,8 @@ struct TableGradient {
 /// Which parts of the way back a freeze setting needs.
 struct Wants {
     var axes: [TensorAxis] = []
+    /// Large tensors whose gradient is written by one product instead of being summed up.
+    var isOverwritten: [Bool] = []
     var experts = true
     var gates = true
     var input = true
@@ -281,6 +284,12 @@ struct Wants {
             $0.name.hasPrefix("ple.level") ? .plain : Parameters.axis(of: $0.name)
         }
         let names = parameters.layout.tensors.map(\.name)
+        isOverwritten = names.map { name in
+            let parts = name.split(separator: ".")
+            return name == "da.weight" || name == "inp.weight"
+                || (["w1", "w2"].contains(parts.last)
+                    && ["expert", "own", "bottom", "single"].contains(parts[parts.count - 2]))
+        }
         func any(_ prefixes: String...) -> Bool {
             names.contains { name in
                 setting.trains(name) && prefixes.contains { name.hasPrefix($0) }

@@ -75,16 +75,17 @@ private final class Shared: @unchecked Sendable {
         turn.add(1, ordering: .releasing)
     }
 
+    /// Waits for the helper: at first at full attention, then giving way to whoever wants the core.
     func finish() {
-        while turn.load(ordering: .acquiring) & 1 == 1 { _ = sched_yield_if_long() }
+        var spins = 0
+        while turn.load(ordering: .acquiring) & 1 == 1 {
+            spins += 1
+            if spins > 4096 { sched_yield() }
+        }
         work = nil
     }
 
     func stop() { turn.bitwiseOr(1 << 63, ordering: .releasing) }
-
-    private func sched_yield_if_long() {
-        for _ in 0..<64 where turn.load(ordering: .acquiring) & 1 == 1 {}
-    }
 
     func serve() {
         var idle = 0

@@ -183,6 +183,39 @@ public func addColumnSums(
     }
 }
 
+/// 1/√x in each lane for normal x: a first guess from the bits, then Newton's rule three times; error
+/// under 2 ulp. Half the time of a root and a division, and of the same bits on every processor, unlike
+/// the processors' own estimates.
+@inline(__always)
+func reciprocalRoot(_ x: Lanes) -> Lanes {
+    let half = x * Lanes(repeating: -0.5)
+    let bits =
+        SIMD16<UInt32>(repeating: 0x5F37_59DF) &- unsafeBitCast(x, to: SIMD16<UInt32>.self) &>> 1
+    var y = unsafeBitCast(bits, to: Lanes.self)
+    let threeHalves = Lanes(repeating: 1.5)
+    y *= threeHalves.addingProduct(half, y * y)
+    y *= threeHalves.addingProduct(half, y * y)
+    y *= threeHalves.addingProduct(half, y * y)
+    return y
+}
+
+/// What Adagrad takes off a weight: rate · g / (√acc + 1e-10).
+///
+/// With r = 1/√acc this is rate · g · r / (1 + 1e-10 r); the last factor is 1 - t + t² to 1e-6 where
+/// acc is 1e-16 or more. Below that, which hardly occurs, root and division are computed as they are.
+@inline(__always)
+func adagradStep(_ gradient: Lanes, _ sum: Lanes, _ rates: Lanes) -> Lanes {
+    let isTiny = (sum .< Lanes(repeating: 1e-16)) .& (gradient .!= Lanes(repeating: 0))
+    if any(isTiny) {
+        return rates * gradient / (cs_sqrt16(sum) + Lanes(repeating: 1e-10))
+    }
+    // 1e-30 keeps lanes without any gradient finite and changes no other.
+    let r = reciprocalRoot(sum + Lanes(repeating: 1e-30))
+    let t = r * Lanes(repeating: 1e-10)
+    let one = Lanes(repeating: 1)
+    return (rates * gradient * r) * (one - t).addingProduct(t, t)
+}
+
 /// Adagrad: acc += g², w -= rate · g / (√acc + 1e-10). Runs of sixteen zero gradients are skipped,
 /// which changes nothing.
 public func adagrad(
@@ -191,21 +224,22 @@ public func adagrad(
 ) {
     let rates = Lanes(repeating: rate)
     let zero = Lanes(repeating: 0)
-    let least = Lanes(repeating: 1e-10)
     var i = 0
     while i &+ 16 <= count {
         let gradient = load(g, i)
         if any(gradient .!= zero) {
             let sum = load(acc, i).addingProduct(gradient, gradient)
             store(sum, acc, i)
-            store(load(w, i) - rates * gradient / (cs_sqrt16(sum) + least), w, i)
+            store(load(w, i) - adagradStep(gradient, sum, rates), w, i)
         }
         i &+= 16
     }
-    while i < count {
-        acc[i].addProduct(g[i], g[i])
-        w[i] -= rate * g[i] / (acc[i].squareRoot() + 1e-10)
-        i &+= 1
+    if i < count {
+        let n = count &- i
+        let gradient = loadTail(g, i, n)
+        let sum = loadTail(acc, i, n).addingProduct(gradient, gradient)
+        storeTail(loadTail(w, i, n) - adagradStep(gradient, sum, rates), w, i, n)
+        storeTail(sum, acc, i, n)
     }
 }
 

@@ -111,7 +111,6 @@ public func adagradRows(
     remember: Float
 ) {
     let rates = Lanes(repeating: rate)
-    let least = Lanes(repeating: 1e-10)
     let kept = Lanes(repeating: remember)
     for i in 0..<count {
         if i &+ ahead < count {
@@ -126,14 +125,15 @@ public func adagradRows(
             let gradient = load(gradients, j)
             let sum = (load(squares, j) * kept).addingProduct(gradient, gradient)
             store(sum, squares, j)
-            store(
-                load(weights, j) - rates * gradient / (cs_sqrt16(sum) + least), weights, j)
+            store(load(weights, j) - adagradStep(gradient, sum, rates), weights, j)
             j &+= 16
         }
-        while j < width {
-            squares[j] = (squares[j] * remember).addingProduct(gradients[j], gradients[j])
-            weights[j] -= rate * gradients[j] / (squares[j].squareRoot() + 1e-10)
-            j &+= 1
+        if j < width {
+            let n = width &- j
+            let gradient = loadTail(gradients, j, n)
+            let sum = (loadTail(squares, j, n) * kept).addingProduct(gradient, gradient)
+            storeTail(loadTail(weights, j, n) - adagradStep(gradient, sum, rates), weights, j, n)
+            storeTail(sum, squares, j, n)
         }
     }
 }

@@ -28,12 +28,13 @@ func benchModel(
             figures.append(study.measure(training: training, count))
         }
     }
+    if only == nil { figures.append(study.product()) }
     if threads > 1, only == nil {
         figures.append(study.measure(training: true, 1024, threads: threads))
     }
     if json {
         let lines = figures.map {
-            #"{"detail":"\#($0.detail)","name":"\#($0.name)","unit":"examples/s","value":\#($0.value)}"#
+            #"{"detail":"\#($0.detail)","name":"\#($0.name)","unit":"\#($0.name == "model.product" ? "GFLOP/s" : "examples/s")","value":\#($0.value)}"#
         }
         print("[" + lines.joined(separator: ",\n ") + "]")
         return
@@ -41,7 +42,7 @@ func benchModel(
     for figure in figures {
         let name = figure.name.padding(28)
         print(
-            "\(name) \(Int(figure.value)) examples/s  [\(Int(figure.least)) .. \(Int(figure.most))]"
+            "\(name) \(Int(figure.value)) \(figure.name == "model.product" ? "GFLOP/s" : "examples/s")  [\(Int(figure.least)) .. \(Int(figure.most))]"
                 + "  \(figure.detail)")
     }
     print("peak memory".padding(28) + " \(SpeedStudy.peakMemory >> 20) MiB")
