@@ -119,11 +119,20 @@ public struct PriorItem: BitwiseCopyable {
     public var item_id: ByteSlice
     public var impressions: Double
     public var clicks: Double
+    /// Sum of what the content part of the head predicted for these impressions; 0 where not said.
+    public var expected: Double
+    /// Sum of the part of those logits that came from the item's content; 0 where not said.
+    public var content: Double
 
-    public init(item_id: ByteSlice, impressions: Double, clicks: Double) {
+    public init(
+        item_id: ByteSlice, impressions: Double, clicks: Double, expected: Double = 0,
+        content: Double = 0
+    ) {
         self.item_id = item_id
         self.impressions = impressions
         self.clicks = clicks
+        self.expected = expected
+        self.content = content
     }
 }
 

@@ -54,15 +54,20 @@ extension DomainLogReading {
         priorItems.removeAll()
         var index = 0
         for row in list.elements {
-            guard row.isArray && row.count == 3 else {
+            guard row.isArray && (row.count == 3 || row.count == 5) else {
                 throw row.wrongType(
-                    Place("items", index, ""), "a list of item_id, impressions and clicks")
+                    Place("items", index, ""),
+                    "a list of item_id, impressions, clicks and perhaps expected and content")
             }
-            priorItems.append(
-                PriorItem(
-                    item_id: try row[0].id(Place("items", index, "0")),
-                    impressions: try row[1].number(Place("items", index, "1")),
-                    clicks: try row[2].number(Place("items", index, "2"))))
+            var item = PriorItem(
+                item_id: try row[0].id(Place("items", index, "0")),
+                impressions: try row[1].number(Place("items", index, "1")),
+                clicks: try row[2].number(Place("items", index, "2")))
+            if row.count == 5 {
+                item.expected = try row[3].number(Place("items", index, "3"))
+                item.content = try row[4].number(Place("items", index, "4"))
+            }
+            priorItems.append(item)
             index += 1
         }
         prior.items = priorItems.list

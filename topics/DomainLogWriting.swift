@@ -114,6 +114,10 @@ extension Prior {
             buffer.element(item.item_id)
             buffer.element(item.impressions)
             buffer.element(item.clicks)
+            if item.expected != 0 || item.content != 0 {
+                buffer.element(item.expected)
+                buffer.element(item.content)
+            }
             buffer.closeArray()
         }
         buffer.closeArray()

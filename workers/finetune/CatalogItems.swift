@@ -43,42 +43,75 @@ extension FinetuneStep {
             return
         }
         place.pointee.hasDomainList = 1
-        scratch.itemFeatures.pointee.domainCount = UInt16(domains.count)
+        scratch.itemFeatures.pointee.domainCount = UInt32(domains.count)
         for (i, domain) in domains.enumerated() {
             scratch.itemFeatures.domains[i] = Hash128(domain).low
         }
     }
 
-    /// Tags, and every attribute that is a text or a list of texts: at most 16 values a field and
-    /// `tokenMaximum` in all, equal values of a field once; a field's values share its weight.
+    /// Words of the title, tags, and every attribute that is a text or a list of texts: at most 16 values a
+    /// field and `tokenMaximum` in all, equal values of a field once; a field's values share its weight.
     private func tokenize(_ record: CatalogItem) {
         scratch.itemFeatures.pointee = ItemFeatures()
+        let tokens = scratch.itemFeatures.tokens
         var count = 0
-        func addField(_ name: ByteSlice, _ values: some Collection<ByteSlice>) {
-            let first = count
-            for value in values.prefix(16) where count < ItemFeatures.tokenMaximum {
-                let bucket = bucket(
-                    .token, Hash128(name, seed: 7).combined(with: Hash128(value)).low)
-                var isNew = true
-                for j in first..<count
-                where scratch.itemFeatures.tokens[j].bucket == Int(bucket) { isNew = false }
-                guard isNew else { continue }
-                scratch.itemFeatures.tokens[count] = PackedFeature(bucket: bucket, shareOf: 1)
-                count += 1
-            }
-            for j in first..<count {
-                let bucket = UInt32(scratch.itemFeatures.tokens[j].bucket)
-                scratch.itemFeatures.tokens[j] = PackedFeature(
-                    bucket: bucket, shareOf: count - first)
-            }
+        var first = 0
+        func add(_ bucket: UInt32) {
+            guard count < ItemFeatures.tokenMaximum, count < first + 16 else { return }
+            for j in first..<count where tokens[j].bucket == Int(bucket) { return }
+            tokens[count] = PackedFeature(bucket: bucket, shareOf: 1)
+            count += 1
         }
-        addField(ByteSlice("tags"), record.tags)
+        func endField() {
+            for j in first..<count {
+                let bucket = UInt32(tokens[j].bucket)
+                tokens[j] = PackedFeature(bucket: bucket, shareOf: count - first)
+            }
+            first = count
+        }
+        forEachWord(record.title) { add(tokenBucket(ByteSlice("title"), $0)) }
+        endField()
+        for tag in record.tags { add(tokenBucket(ByteSlice("tags"), tag)) }
+        endField()
+        scratch.itemFeatures.pointee.wordCount = UInt16(count)
         for attribute in record.attributes {
-            var texts: [ByteSlice] = []
-            for value in attribute.values { if case .text(let text) = value { texts.append(text) } }
-            addField(attribute.name, texts)
+            for value in attribute.values {
+                if case .text(let text) = value { add(tokenBucket(attribute.name, text)) }
+            }
+            endField()
         }
         scratch.itemFeatures.pointee.tokenCount = UInt16(count)
+    }
+
+    /// The bucket of a field's value; a token's counts and its weight share it.
+    func tokenBucket(_ field: ByteSlice, _ value: ByteSlice) -> UInt32 {
+        bucket(.token, Hash128(field, seed: 7).combined(with: Hash128(value)).low)
+    }
+
+    /// Calls `body` with every word in lower case: runs of ASCII letters and digits, and of all that is
+    /// not ASCII.
+    func forEachWord(_ text: ByteSlice, _ body: (ByteSlice) -> Void) {
+        scratch.words.removeAll()
+        func isWord(_ byte: UInt8) -> Bool {
+            byte >= 0x80 || (48...57).contains(byte) || (65...90).contains(byte)
+                || (97...122).contains(byte)
+        }
+        for i in 0..<text.count {
+            let byte = text[i]
+            scratch.words.append((65...90).contains(byte) ? byte | 0x20 : byte)
+        }
+        var start = 0
+        let words = scratch.words.slice
+        while start < words.count {
+            guard isWord(words[start]) else {
+                start += 1
+                continue
+            }
+            var end = start
+            while end < words.count, isWord(words[end]) { end += 1 }
+            body(words.slice(start, end))
+            start = end
+        }
     }
 
     /// Whether a domain may show the item.

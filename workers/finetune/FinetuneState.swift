@@ -96,9 +96,14 @@ struct ItemRow: BitwiseCopyable {
     /// Matured labels over all domains, priors of other partitions included.
     var impressions: Double = 0
     var clicks: Double = 0
-    /// The part of them that has not been sent to the other partitions yet.
+    /// Evidence for its effect: the sum over this partition's domains, and what priors brought.
+    var evidence = Evidence()
+    var elsewhere = Evidence()
+    /// What has not been sent to the other partitions yet.
     var unsentImpressions: Float = 0
     var unsentClicks: Float = 0
+    var unsentExpected: Float = 0
+    var unsentContent: Float = 0
     var isUnavailable: UInt8 = 0
     /// The catalog has spoken of it.
     var isInCatalog: UInt8 = 0
@@ -119,14 +124,6 @@ struct PublishedScore: BitwiseCopyable {
     var publishedLabels: Int32 = 0
 }
 
-/// What the predictions left unexplained about an item in a domain, for its uncertainty.
-struct ItemResidual: BitwiseCopyable {
-    /// Σ p, Σ (label − p) and Σ p (1 − p) over its labels.
-    var predicted: Float = 0
-    var surplus: Float = 0
-    var information: Float = 0
-}
-
 /// An item in one domain.
 struct DomainItemRow: BitwiseCopyable {
     var domain: UInt32 = 0
@@ -141,8 +138,9 @@ struct DomainItemRow: BitwiseCopyable {
     var isRanked: UInt8 = 0
     var padding: UInt16 = 0
     var published = PublishedScore()
-    var residual = ItemResidual()
     var padding2: UInt32 = 0
+    var padding3: UInt32 = 0
+    var effect = EffectCell()
     var decayed = DecayedClicks()
 }
 
@@ -160,8 +158,6 @@ struct CandidateRow: BitwiseCopyable {
     var isRanked: UInt8 = 0
     var padding: UInt16 = 0
     var published = PublishedScore()
-    var residual = ItemResidual()
-    var padding2: UInt32 = 0
 }
 
 /// A query in one domain.
@@ -228,7 +224,7 @@ struct ContextRow: BitwiseCopyable {
     var userRate: Float = 0
     var userCount: Float = 0
     var historyRate: Float = 0
-    var positionRow: UInt16 = 0
+    var padding: UInt16 = 0
     var historyCount: UInt8 = 0
     var otherCount: UInt8 = 0
     /// Item rows of the history with a part of their keys.
@@ -244,6 +240,10 @@ struct ContextRow: BitwiseCopyable {
 struct DomainRow: BitwiseCopyable {
     var parameters = DomainParameters()
     var own = HeadPart.ownStart
+    var biases = DomainBiases()
+    var wander = CalibrationWander()
+    /// Of the request whose impressions were last seen, to tell requests apart.
+    var lastRequest: UInt64 = 0
     var shown: Int64 = 0
     var labels: Int64 = 0
     var clicks: Int64 = 0
@@ -261,6 +261,7 @@ struct DomainRow: BitwiseCopyable {
     var firstTime: Int64 = 0
     var lastTime: Int64 = 0
     var firstOrdinal: Int64 = 0
+    /// Requests that could have become a context.
     var contextsSeen: Int64 = 0
     var statisticsHash = Hash128.zero
     var decayed = DecayedClicks()
@@ -281,19 +282,26 @@ struct DomainRow: BitwiseCopyable {
 /// A partition that has sent priors, and the newest of what it said about weights.
 struct SenderRow: BitwiseCopyable {
     var sender: Int64 = 0
-    var nextBlock: Int32 = 0
-    var hasOwn: Int32 = 0
     var examples: Double = 0
-    /// Mean of its domains' own parts.
-    var own: InlineArray<37, Float> = InlineArray(repeating: 0)
+    /// Means of its domains' own parts and biases: of recommendation, of search.
+    var recommendation = ToldPart()
+    var search = ToldPart()
+    var nextBlock: Int32 = 0
     var padding: UInt32 = 0
+}
+
+/// A mean of domains' own parts, as partitions tell each other.
+struct ToldPart: BitwiseCopyable {
+    /// Own weights, own bias, final bias.
+    var values: InlineArray<59, Float> = InlineArray(repeating: 0)
+    var isTold: UInt32 = 0
 }
 
 /// Counts of a set of priors that is not complete yet. Named by the item's id.
 struct StagedPriorRow: BitwiseCopyable {
     var sender: Int64 = 0
-    var impressions: Double = 0
-    var clicks: Double = 0
+    /// Labels, clicks, expected and content since the sender's last set.
+    var added = Evidence()
 }
 
 /// Quality of a domain's predictions in one slice of item age.
@@ -336,8 +344,8 @@ public final class FinetuneState: PartitionState {
     init(partition: Int, caps: FinetuneCaps, hashBits: Int) {
         self.partition = partition
         hashed = Pages(
-            "hashed-weights", count: 1 << hashBits, elementsPerPage: 64, initial: HashedWeight())
-        tokens = Pages("tokens", count: 1 << hashBits, elementsPerPage: 64, initial: TokenCounts())
+            "hashed-weights", count: 1 << hashBits, elementsPerPage: 16, initial: HashedWeight())
+        tokens = Pages("tokens", count: 1 << hashBits, elementsPerPage: 16, initial: TokenCounts())
         settingsRecord = Table("settings", maximumRows: 16, isNamed: true, initialRows: 2)
         domains = Table(
             "domains", maximumRows: caps.domains,
@@ -447,8 +455,8 @@ public final class FinetuneState: PartitionState {
 
     func head(_ domain: UInt32, _ lookups: Lookups) -> HeadView {
         HeadView(
-            shared: shared.value, own: domains[domain].own, hashed: hashed.elements,
-            shares: lookups.shares)
+            shared: shared.value, own: domains[domain].own, biases: domains[domain].biases,
+            hashed: hashed.elements, shares: lookups.shares)
     }
 
     /// An item in 64 bits: its row, and enough of its key to tell whether the row is still its own.

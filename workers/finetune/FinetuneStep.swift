@@ -154,8 +154,8 @@ public final class FinetuneStep: Step {
         place.pointee.parameters = state.settings!.parameters(of: name)
         place.pointee.nameKey = key.low
         place.pointee.firstOrdinal = record.ordinal
-        place.pointee.own = startOfOwnPart(state, except: row)
         state.addView(row)
+        startNewDomain(state, row)
         for slice in 0..<ItemAge.sliceCount {
             let place = state.quality.insert(FinetuneState.qualityKey(row, slice))
             state.quality[place].initialize(to: QualityRow())
@@ -236,12 +236,13 @@ final class Scratch {
     /// Item rows of the impression's history; `UInt32.max` = not known here.
     var history: [UInt32] = []
     var name = ByteBuffer()
+    var words = ByteBuffer()
     let itemFeatures = UnsafeMutablePointer<ItemFeatures>.allocate(capacity: 1)
     let lookups: Lookups
     var ranks: [Int32] = []
     let sums = UnsafeMutablePointer<GradientSums>.allocate(capacity: 1)
-    /// Buckets and slopes of a micro-batch's corrections.
-    var correctedBuckets: [(Int, Float)] = []
+    /// Features of a micro-batch's corrections.
+    var corrections: [UnsafeMutablePointer<KeptFeatures>] = []
     var examples: [Example] = []
     var numbers = LentList<Double>()
     var hashed = LentList<HashedFeature>()
@@ -259,7 +260,10 @@ final class Scratch {
             shares[n] = n == 0 ? 0 : 1 / Float(n).squareRoot()
             logs[n] = Math.log(Float(n + 1))
         }
-        lookups = Lookups(shares: shares, logs: logs)
+        let powersOfTen = UnsafeMutablePointer<Double>.allocate(capacity: 23)
+        powersOfTen[0] = 1
+        for n in 1..<23 { powersOfTen[n] = powersOfTen[n - 1] * 10 }
+        lookups = Lookups(shares: shares, logs: logs, powersOfTen: powersOfTen)
     }
 
     deinit {
@@ -270,5 +274,6 @@ final class Scratch {
         itemFeatures.deallocate()
         lookups.shares.deallocate()
         lookups.logs.deallocate()
+        lookups.powersOfTen.deallocate()
     }
 }

@@ -1,44 +1,51 @@
-// The first head: an online logistic regression over live statistics and hashed features.
+// The first head: what it looks at, and the weights it learns. `logit = content + item effect + cross`.
 
 import Bytes
 import DeterministicMath
 
-/// The dense inputs of the head, in the order of its weights.
+/// The inputs of the head, in the order of its weights.
 ///
-/// `lo(p) = ln(p / (1 − p))`, `p0` = global rate, `rate(c, n, κ, m) = min(.98, (c + κ m) / (n + κ))`.
-/// Source: model-spec §12; the inputs behind `itemDomain` are ours, chosen on RankLens (DECISIONS.md).
+/// The *content part* is an online logistic regression that never sees the item's own counts, so it is
+/// right for an item without labels. The *item effect* (ItemEffect.swift) is the posterior of how much
+/// better the item does than its content says. The *cross part* adds what needs the item's own rate.
+///
+/// `lo(p) = ln(p / (1 − p))`, `p0` = global rate, `R_i = lo(rate_i) − lo(p0)` with
+/// `rate_i = min(.98, (clicks + κ p0) / (impressions + κ))`. Source: model-spec §12; where we depart from it, and
+/// what each input is worth on RankLens: DECISIONS.md.
 enum HeadInput {
-    /// `R_i = lo(rate(clicks, impressions, κ, p0)) − lo(p0)` of the item over all domains.
-    static let itemRate = 0
-    /// The same of the user.
-    static let userRate = 1
-    /// `ln(1 + impressions) / 3` of the item.
-    static let itemCount = 2
+    /// `lo` of the user's shrunken rate over all domains, − lo(p0).
+    static let userRate = 0
     /// `ln(1 + impressions) / 3` of the user.
-    static let userCount = 3
-    /// The domain's own deviation of the item: `lo(rate_domain) − lo(rate_item)`.
-    static let itemDomain = 4
-    static let itemUser = 5
+    static let userCount = 1
     /// Mean of R over the items of the user's history: does this user click what all click?
-    static let historyRate = 6
-    static let itemHistory = 7
-    /// 1 if the item is in the history.
-    static let inHistory = 8
-    /// Mean over the item's tokens of their shrunken rate, as a difference to `lo(p0)`.
-    static let contentRate = 9
+    static let historyRate = 2
+    /// Mean over the item's tokens of `lo` of their shrunken rate, − lo(p0).
+    static let contentRate = 3
     /// How much more often the item's tokens are in this user's clicks than in all clicks.
-    static let taste = 10
-    static let count = 11
+    static let taste = 4
+    /// Share of the query's words that are in the item's title or tags.
+    static let match = 5
+    static let count = 6
 
-    /// Behind the dense inputs: the bias, and 25 positions of which row 0 is "unknown".
-    static let bias = 11
-    static let positions = 12
-    static let weights = 37
+    /// Behind the dense inputs: the bias, and for each surface 25 positions of which row 0 is "unknown".
+    static let bias = 6
+    static let positions = 7
+    static let weights = 57
+    /// Cross part: R · user rate, R · history rate, whether the item is in the history.
+    static let crossCount = 3
+    /// What an example says in `dense`: dense and cross inputs, content logit, item content, effect.
+    static let toldCount = 12
+    /// Dense and cross weights together, as partitions tell each other.
+    static let toldWeights = 60
+
+    static func position(_ surface: DomainParameters.Surface, row: Int) -> Int {
+        positions + row + (surface == .search ? 25 : 0)
+    }
 }
 
-/// The head's constants; see DECISIONS.md for what was measured.
+/// The head's constants; DECISIONS.md says what was measured. None is sensitive.
 enum HeadConstant {
-    /// Pseudo-counts of an item's, a user's and a domain deviation's rate.
+    /// Pseudo-counts of an item's and a user's rate.
     static let rateStrength: Double = 6
     /// Pseudo-counts of a token's rate.
     static let tokenStrength: Double = 20
@@ -50,40 +57,57 @@ enum HeadConstant {
     static let sharedAccumulator: Float = 1e-10
     static let ownAccumulator: Float = 0.01
     static let hashedAccumulator: Float = 1e-3
+    /// Labels after which half the precision of a domain's biases is forgotten.
+    static let biasHalfLife: Double = 10_000
+    /// Precision at which a domain's own bias and final bias start, and below which they never fall.
+    static let ownBiasPrecision: Double = 4
+    static let finalBiasPrecision: Double = 20
 }
 
 /// Dense weights with their Adagrad accumulators: the shared part, or a domain's own.
 struct HeadPart: BitwiseCopyable {
-    var weights: InlineArray<37, Float>
-    var accumulators: InlineArray<37, Float>
+    var weights: InlineArray<57, Float>
+    var accumulators: InlineArray<57, Float>
 
-    /// The shared part's start values: the rates count as they are, all else not at all.
+    /// The shared part's start: the user's rate counts as it is, all else not at all.
     static var sharedStart: HeadPart {
         var part = HeadPart(
             weights: InlineArray(repeating: 0),
             accumulators: InlineArray(repeating: HeadConstant.sharedAccumulator))
-        part.weights[HeadInput.itemRate] = 1
         part.weights[HeadInput.userRate] = 1
         return part
     }
 
     /// A domain's own part deviates from the shared one by nothing at first.
     static var ownStart: HeadPart {
-        var part = HeadPart(
+        HeadPart(
             weights: InlineArray(repeating: 0),
             accumulators: InlineArray(repeating: HeadConstant.ownAccumulator))
-        part.accumulators[HeadInput.bias] = HeadConstant.sharedAccumulator
-        return part
     }
 }
 
-/// The shared part, and what it has learned since the other partitions were told.
+/// The shared weights, and what they have learned since the other partitions were told.
 struct SharedHead: BitwiseCopyable {
     var part = HeadPart.sharedStart
-    /// Sums of micro-batch gradients and of their squares.
-    var gradient: InlineArray<37, Float> = InlineArray(repeating: 0)
-    var square: InlineArray<37, Float> = InlineArray(repeating: 0)
+    /// Sums of micro-batch gradients and of their squares: dense weights, then the cross part's.
+    var gradient: InlineArray<60, Float> = InlineArray(repeating: 0)
+    var square: InlineArray<60, Float> = InlineArray(repeating: 0)
+    var cross: InlineArray<3, Float> = InlineArray(repeating: 0)
+    var crossAccumulators: InlineArray<3, Float> = InlineArray(
+        repeating: HeadConstant.sharedAccumulator)
     var examples: Int64 = 0
+    var spread = EffectSpread()
+}
+
+/// The two biases of a domain, learned by Newton steps: found within a hundred labels, and with a
+/// variance (1 / precision).
+struct DomainBiases: BitwiseCopyable {
+    /// Of the content part.
+    var own: Double = 0
+    var ownPrecision = HeadConstant.ownBiasPrecision
+    /// Of the whole logit.
+    var final: Double = 0
+    var finalPrecision = HeadConstant.finalBiasPrecision
 }
 
 /// A hashed weight with its accumulator.
@@ -106,28 +130,37 @@ struct PackedFeature: BitwiseCopyable {
 /// What an impression was predicted from, kept with it until it can no longer be corrected.
 struct KeptFeatures: BitwiseCopyable {
     static let hashedMaximum = ItemFeatures.tokenMaximum + otherMaximum
-    /// Item, user, query, query × item, and at most 16 scalars each of user and context.
+    /// User, query, query × item, and at most 16 scalars each of user and context.
     static let otherMaximum = 36
 
-    var dense: InlineArray<11, Float> = InlineArray(repeating: 0)
-    /// Row of the position table.
+    var dense: InlineArray<6, Float> = InlineArray(repeating: 0)
+    var cross: InlineArray<3, Float> = InlineArray(repeating: 0)
+    /// The content part's logit, and the part of that which comes from the item's content.
+    var content: Float = 0
+    var itemContent: Float = 0
+    /// The item effect as it was.
+    var effect: Float = 0
+    /// Weight of the position's bias.
     var position: UInt16 = 0
     var hashedCount: UInt16 = 0
-    var hashed: InlineArray<76, PackedFeature> = InlineArray(
+    /// Others first, then the item's tokens.
+    var hashed: InlineArray<84, PackedFeature> = InlineArray(
         repeating: PackedFeature(bucket: 0, shareOf: 0))
 }
 
 /// What is known of an item's content.
 struct ItemFeatures: BitwiseCopyable {
-    static let tokenMaximum = 40
+    static let tokenMaximum = 48
     static let domainMaximum = 16
 
     var tokenCount: UInt16 = 0
+    /// Tokens of title and tags come first: a query's words are looked for there.
+    var wordCount: UInt16 = 0
     /// Domains that the catalog lists; more than `domainMaximum` count as all.
-    var domainCount: UInt16 = 0
-    /// Rows are the domains' name hashes, lower half.
+    var domainCount: UInt32 = 0
+    /// The domains' name hashes, lower half.
     var domains: InlineArray<16, UInt64> = InlineArray(repeating: 0)
-    var tokens: InlineArray<40, PackedFeature> = InlineArray(
+    var tokens: InlineArray<48, PackedFeature> = InlineArray(
         repeating: PackedFeature(bucket: 0, shareOf: 0))
 }
 
@@ -147,21 +180,44 @@ extension Math {
 struct HeadView {
     let shared: UnsafeMutablePointer<SharedHead>
     let own: UnsafeMutablePointer<HeadPart>
+    let biases: UnsafeMutablePointer<DomainBiases>
     let hashed: UnsafeMutablePointer<HashedWeight>
     let shares: UnsafePointer<Float>
 
     @inline(__always)
     func weight(_ i: Int) -> Float { shared.part.weights[i] + own.weights[i] }
 
-    /// The logit of kept features at the present weights.
-    func logit(_ features: UnsafeMutablePointer<KeptFeatures>) -> Float {
-        var z =
-            weight(HeadInput.bias) + weight(HeadInput.positions + Int(features.pointee.position))
+    /// Bias of the content part: shared and own.
+    var bias: Float { shared.part.weights[HeadInput.bias] + Float(biases.pointee.own) }
+
+    /// The content part's logit at the present weights.
+    func content(_ features: UnsafeMutablePointer<KeptFeatures>) -> Float {
+        var z = bias + weight(Int(features.pointee.position))
         let dense = features.dense
         for k in 0..<HeadInput.count { z += dense[k] * weight(k) }
         let list = features.hashed
         for j in 0..<Int(features.pointee.hashedCount) {
             z += hashed[list[j].bucket].weight * shares[list[j].share]
+        }
+        return z
+    }
+
+    /// Cross part and final bias: what comes on top of content and effect.
+    func top(_ features: UnsafeMutablePointer<KeptFeatures>) -> Float {
+        var z = Float(biases.pointee.final)
+        let cross = features.cross
+        for k in 0..<HeadInput.crossCount { z += cross[k] * shared.cross[k] }
+        return z
+    }
+
+    /// What the item's tokens say: `contentRate` and the hashed weights of its tokens.
+    func itemContent(
+        _ rate: Float, _ features: UnsafeMutablePointer<ItemFeatures>
+    ) -> Float {
+        var z = weight(HeadInput.contentRate) * rate
+        let tokens = features.tokens
+        for j in 0..<Int(features.pointee.tokenCount) {
+            z += hashed[tokens[j].bucket].weight * shares[tokens[j].share]
         }
         return z
     }

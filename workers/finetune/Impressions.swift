@@ -17,11 +17,31 @@ extension FinetuneStep {
         let query = shown.query.map { self.query(state, domain, $0, at: shown.time_ms) }
 
         count(state, domain, item, domainItem, shown, record)
-        buildFeatures(state, domain, item, domainItem, shown)
-        let logit = state.head(domain, scratch.lookups).logit(scratch.features)
+        let features = scratch.features
+        buildFeatures(state, domain, item, shown)
+        let head = state.head(domain, scratch.lookups)
+        features.pointee.content = head.content(features)
+        features.pointee.itemContent = head.itemContent(
+            features.dense[HeadInput.contentRate], state.features(item))
+        let effect = effect(
+            state, item, domainItem, content: Double(features.pointee.itemContent))
+        features.pointee.effect = Float(effect.mean)
+        let logit = features.pointee.content + features.pointee.effect + head.top(features)
         if let query { countCandidate(state, domain, query, item) }
         keep(state, key, domain, item, domainItem, logit, shown)
-        remember(state, domain, shown, record)
+        remember(state, domain, shown)
+    }
+
+    /// The item's effect in a domain as the evidence stands.
+    func effect(
+        _ state: FinetuneState, _ item: UInt32, _ domainItem: UInt32, content: Double
+    ) -> ItemEffect {
+        let all = state.items[item].pointee
+        let own = state.domainItems[domainItem].pointee.effect.evidence
+        return ItemEffect(
+            own: own, elsewhere: all.evidence - own + all.elsewhere, content: content,
+            variances: state.shared.value.pointee.spread.variances,
+            globalRate: state.clock.value.pointee.globalRate)
     }
 
     private func count(
@@ -106,7 +126,7 @@ extension FinetuneStep {
         let place = state.candidates[row]
         place.pointee.shown += 1
         let bias = state.head(domain, scratch.lookups).weight(
-            HeadInput.positions + Int(scratch.features.pointee.position))
+            Int(scratch.features.pointee.position))
         place.pointee.positionBias +=
             (bias - place.pointee.positionBias) / Float(min(place.pointee.shown, 32))
         touchCandidate(state, row)
@@ -134,8 +154,7 @@ extension FinetuneStep {
 
     /// Writes the features of an impression to `scratch.features`.
     private func buildFeatures(
-        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ domainItem: UInt32,
-        _ shown: Impression
+        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ shown: Impression
     ) {
         let global = state.clock.value.pointee.globalRate
         let base = Math.logit(global)
@@ -158,37 +177,43 @@ extension FinetuneStep {
         }
         if !scratch.history.isEmpty { historyRate /= Double(scratch.history.count) }
         let content = contentFeatures(state, item, global: global, base: base)
-        let counts = state.items[item].pointee
-        scratch.features.dense[HeadInput.itemRate] = Float(rate)
-        scratch.features.dense[HeadInput.userRate] = Float(user)
-        scratch.features.dense[HeadInput.itemCount] = Float(Math.log(1 + counts.impressions) / 3)
-        scratch.features.dense[HeadInput.userCount] = Float(
-            Math.log(1 + shown.user_impressions) / 3)
-        scratch.features.dense[HeadInput.itemDomain] = Float(
-            domainDeviation(state, domainItem, counts, global))
-        scratch.features.dense[HeadInput.itemUser] = Float(rate * user)
-        scratch.features.dense[HeadInput.historyRate] = Float(historyRate)
-        scratch.features.dense[HeadInput.itemHistory] = Float(rate * historyRate)
-        scratch.features.dense[HeadInput.inHistory] = inHistory
-        scratch.features.dense[HeadInput.contentRate] = Float(content.rate)
-        scratch.features.dense[HeadInput.taste] = Float(content.taste)
-        scratch.features.pointee.position = UInt16(PositionTable.row(of: shown.position))
+        let features = scratch.features
+        features.dense[HeadInput.userRate] = Float(user)
+        features.dense[HeadInput.userCount] = Float(Math.log(1 + shown.user_impressions) / 3)
+        features.dense[HeadInput.historyRate] = Float(historyRate)
+        features.dense[HeadInput.contentRate] = Float(content.rate)
+        features.dense[HeadInput.taste] = Float(content.taste)
+        features.dense[HeadInput.match] = shown.query.map { match(state, $0, item) } ?? 0
+        features.cross[0] = Float(rate * user)
+        features.cross[1] = Float(rate * historyRate)
+        features.cross[2] = inHistory
+        features.pointee.position = UInt16(
+            HeadInput.position(
+                state.domains[domain].pointee.parameters.surface,
+                row: PositionTable.row(of: shown.position)))
         hashFeatures(state, item, shown)
     }
 
-    /// `lo(rate in the domain, shrunken towards the item's rate) − lo(the item's rate)`.
-    func domainDeviation(
-        _ state: FinetuneState, _ domainItem: UInt32, _ counts: ItemRow, _ global: Double
-    ) -> Double {
-        let own = state.domainItems[domainItem].pointee
-        guard own.labels > 0 else { return 0 }
-        let strength = HeadConstant.rateStrength
-        let rate = min(
-            HeadConstant.largestRate,
-            (counts.clicks + strength * global) / (counts.impressions + strength))
-        return Math.shrunkenLogit(
-            Double(own.clicks), Double(own.labels), strength: strength, towards: rate)
-            - Math.logit(rate)
+    /// The share of a query's words that are in the item's title or tags.
+    func match(_ state: FinetuneState, _ query: UInt64, _ item: UInt32) -> Float {
+        guard let row = state.texts.find(FinetuneState.textKey(query)) else { return 0 }
+        let features = state.features(item)
+        let count = Int(features.pointee.wordCount)
+        guard count > 0 else { return 0 }
+        var (words, found) = (0, 0)
+        forEachWord(state.texts.name(row)) { word in
+            words += 1
+            let title = Int(tokenBucket(ByteSlice("title"), word))
+            let tag = Int(tokenBucket(ByteSlice("tags"), word))
+            for j in 0..<count {
+                let bucket = features.tokens[j].bucket
+                if bucket == title || bucket == tag {
+                    found += 1
+                    break
+                }
+            }
+        }
+        return words > 0 ? Float(found) / Float(words) : 0
     }
 
     /// The tokens' rate, and how much the user's clicks prefer them.
@@ -234,23 +259,22 @@ extension FinetuneStep {
 
     private func hashFeatures(_ state: FinetuneState, _ item: UInt32, _ shown: Impression) {
         var count = 0
+        let hashed = scratch.features.hashed
         func add(_ bucket: UInt32) {
             guard count < KeptFeatures.otherMaximum else { return }
-            scratch.features.hashed[count] = PackedFeature(bucket: bucket, shareOf: 1)
+            hashed[count] = PackedFeature(bucket: bucket, shareOf: 1)
             count += 1
         }
-        let itemKey = state.items.key(item).low
-        add(bucket(.item, itemKey))
         add(bucket(.user, shown.user))
         if let query = shown.query {
             add(bucket(.query, query))
-            add(bucket(.queryItem, query ^ itemKey &* 0x9E37_79B9_7F4A_7C15))
+            add(bucket(.queryItem, pairKey(query, state.items.key(item).low)))
         }
         for scalar in shown.user_attributes { add(bucket(.userAttribute, scalar)) }
         for scalar in shown.context { add(bucket(.context, scalar)) }
         let features = state.features(item)
         for j in 0..<Int(features.pointee.tokenCount) {
-            scratch.features.hashed[count] = features.tokens[j]
+            hashed[count] = features.tokens[j]
             count += 1
         }
         scratch.features.pointee.hashedCount = UInt16(count)
@@ -258,13 +282,19 @@ extension FinetuneStep {
 
     /// Families of hashed features: equal values of different families have different buckets.
     enum HashedFamily: UInt64 {
-        case item = 11, user, query, queryItem, userAttribute, context, token
+        case user = 12, query, queryItem, userAttribute, context, token
     }
 
     @inline(__always)
     func bucket(_ family: HashedFamily, _ value: UInt64) -> UInt32 {
         UInt32(truncatingIfNeeded: Hash128(family.rawValue, value).low)
             & UInt32((1 << hashBits) - 1)
+    }
+
+    /// A query and an item as one value.
+    @inline(__always)
+    func pairKey(_ query: UInt64, _ itemKey: UInt64) -> UInt64 {
+        query ^ itemKey &* 0x9E37_79B9_7F4A_7C15
     }
 
     func bucket(_ family: HashedFamily, _ scalar: NamedScalar) -> UInt32 {
@@ -305,27 +335,27 @@ extension FinetuneStep {
         state.kept(row).update(from: scratch.features, count: 1)
     }
 
-    /// Keeps one impression in sixteen as a context in which scores are computed.
-    private func remember(
-        _ state: FinetuneState, _ domain: UInt32, _ shown: Impression, _ record: Record
-    ) {
+    /// Keeps some of the requests as the contexts in which scores are computed: a uniform sample of the
+    /// domain's requests up to 4,096 of them, then one that forgets slowly.
+    private func remember(_ state: FinetuneState, _ domain: UInt32, _ shown: Impression) {
         let place = state.domains[domain]
-        let limit = Int64(place.pointee.parameters.contexts)
-        let draw = SplitMix64.mix(UInt64(bitPattern: place.pointee.shown) &+ place.pointee.nameKey)
-        var slot = place.pointee.contextsSeen
-        if slot >= limit {
-            guard draw & 15 == 0 else { return }
-            slot = Int64((draw >> 8) % UInt64(limit))
-        } else if slot > 0, draw & 3 != 0 {
-            return  // The first ones are spread over several requests too.
-        }
+        let request = shown.request_id.map { Hash128($0).low } ?? shown.user
+        guard request != place.pointee.lastRequest else { return }
+        place.pointee.lastRequest = request
+        let seen = place.pointee.contextsSeen
         place.pointee.contextsSeen += 1
+        let limit = Int64(place.pointee.parameters.contexts)
+        var slot = seen
+        if seen >= limit {
+            let draw = SplitMix64.mix(UInt64(bitPattern: seen) &+ place.pointee.nameKey)
+            slot = Int64(draw % UInt64(min(seen + 1, 64 * limit)))
+            guard slot < limit else { return }
+        }
         let context = state.contexts(domain) + Int(slot)
         let dense = scratch.features.dense
         context.pointee.userRate = dense[HeadInput.userRate]
         context.pointee.userCount = dense[HeadInput.userCount]
         context.pointee.historyRate = dense[HeadInput.historyRate]
-        context.pointee.positionRow = scratch.features.pointee.position
         let kept = min(scratch.history.count, ContextRow.historyMaximum)
         context.pointee.historyCount = UInt8(kept)
         for i in 0..<kept {

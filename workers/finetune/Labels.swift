@@ -75,6 +75,7 @@ extension FinetuneStep {
         let place = state.domains[domain]
         // The prediction is judged against what was known when it was made.
         let logit = Double(kept.logit)
+        place.pointee.wander.add(label: click, prediction: Math.sigmoid(logit))
         judge(state, domain, slice: 0, logit, clicked, kept.time, record)
         judge(state, domain, slice: Int(kept.ageSlice), logit, clicked, kept.time, record)
         place.pointee.drift.add(logit: logit, at: time, halfLife: HalfLife(seconds: 3_600))
@@ -92,7 +93,7 @@ extension FinetuneStep {
         place.pointee.decayed.add(
             impressions: 1, clicks: Float(click), at: time, place.pointee.parameters)
         place.pointee.positions.add(
-            clicked: clicked, row: Int(state.kept(row).pointee.position))
+            clicked: clicked, row: kept.positionRow)
         state.domains.markChanged(domain)
         if let item = item(state, of: kept) {
             countItem(state, item, impressions: 1, clicks: click)
@@ -149,19 +150,18 @@ extension FinetuneStep {
         _ time: Int64
     ) {
         let kept = state.pending[row].pointee
-        let probability = Math.sigmoid(kept.logit)
         let domainItem = domainItem(state, domain, item)
         let place = state.domainItems[domainItem]
         state.domains[domain].pointee.rates.add(
             clicked: clicked,
             before: Counts(
                 impressions: UInt64(place.pointee.labels), clicks: UInt64(place.pointee.clicks)))
+        addEvidence(state, domain, item, domainItem, state.kept(row), clicked: clicked)
         place.pointee.labels += 1
         place.pointee.clicks += clicked ? 1 : 0
         place.pointee.decayed.add(
             impressions: 1, clicks: clicked ? 1 : 0, at: time,
             state.domains[domain].pointee.parameters)
-        place.pointee.residual.add(label: clicked ? 1 : 0, prediction: probability)
         state.domainItems.markChanged(domainItem)
         touch(state, domainItem)
         if kept.hasQuery != 0,
@@ -171,7 +171,6 @@ extension FinetuneStep {
             let place = state.candidates[candidate]
             place.pointee.labels += 1
             place.pointee.clicks += clicked ? 1 : 0
-            place.pointee.residual.add(label: clicked ? 1 : 0, prediction: probability)
             touchCandidate(state, candidate)
         }
     }
@@ -250,7 +249,7 @@ extension FinetuneStep {
         let place = state.domains[domain]
         place.pointee.corrections += 1
         place.pointee.clicks += 1
-        place.pointee.positions.correct(row: Int(state.kept(row).pointee.position))
+        place.pointee.positions.correct(row: kept.positionRow)
         clock.pointee.clicks += 1
         clock.pointee.unsentClicks += 1
         let time = max(clock.pointee.time, kept.time)
@@ -276,7 +275,7 @@ extension FinetuneStep {
                     impressions: UInt64(own.pointee.labels), clicks: UInt64(own.pointee.clicks)))
             own.pointee.clicks += 1
         }
-        own.pointee.residual.surplus += 1
+        correctEvidence(state, domain, item, domainItem, state.kept(row))
         own.pointee.decayed.add(impressions: 0, clicks: 1, at: time, place.pointee.parameters)
         state.domainItems.markChanged(domainItem)
         touch(state, domainItem)
@@ -285,7 +284,6 @@ extension FinetuneStep {
             let candidate = state.candidates.find(FinetuneState.candidateKey(query, item))
         {
             state.candidates[candidate].pointee.clicks += 1
-            state.candidates[candidate].pointee.residual.surplus += 1
             touchCandidate(state, candidate)
         }
     }
@@ -377,6 +375,7 @@ extension FinetuneStep {
         appendExamples(state, domain, count, record, &outbox)
         let learner = Learner(
             state.head(domain, scratch.lookups), place.pointee.parameters, scratch)
+        var learned = 0
         for i in 0..<count {
             let entry = place.batch[i]
             let row = entry & ~correctionBit
@@ -390,11 +389,12 @@ extension FinetuneStep {
                     continue
                 }
                 learner.add(features, clicked: clicked)
+                learned += 1
                 clock.pointee.examplesLearned += 1
                 place.pointee.examplesLearned += 1
             }
         }
-        learner.finish { state.hashed.markChanged($0) }
+        learner.finish(examples: learned) { state.hashed.markChanged($0) }
         for i in 0..<count {
             let row = place.batch[i] & ~correctionBit
             state.pending[row].pointee.isBatched = 0
@@ -433,7 +433,7 @@ extension FinetuneStep {
         batch.ordinal = record.ordinal
         batch.head_version = state.clock.value.pointee.headVersion
         scratch.examples.removeAll(keepingCapacity: true)
-        scratch.numbers.reserve(count * HeadInput.count)
+        scratch.numbers.reserve(count * HeadInput.toldCount)
         scratch.hashed.reserve(count * KeptFeatures.hashedMaximum)
         for i in 0..<count {
             let entry = place.batch[i]
@@ -450,7 +450,7 @@ extension FinetuneStep {
             example.time_ms = kept.time
             example.revision = isCorrection ? 1 : 0
             example.label = clicked ? 1 : 0
-            example.prediction = Double(Math.sigmoid(kept.logit))
+            example.prediction = rounded(Math.sigmoid(kept.logit))
             example.kept_share = clicked ? 1 : Double(place.pointee.parameters.negativeShare)
             example.item = kept.itemKey
             example.user = kept.user
@@ -458,15 +458,16 @@ extension FinetuneStep {
             example.position = kept.hasPosition != 0 ? Int(kept.position) : nil
             let features = state.kept(row)
             example.dense = BorrowedList(
-                scratch.numbers.fill(HeadInput.count, at: i, stride: HeadInput.count) { k in
-                    Double(features.dense[k])
-                }, count: HeadInput.count)
+                scratch.numbers.fill(HeadInput.toldCount, at: i, stride: HeadInput.toldCount) { k in
+                    self.rounded(features.told(k))
+                }, count: HeadInput.toldCount)
             let hashedCount = Int(features.pointee.hashedCount)
             example.hashed = BorrowedList(
                 scratch.hashed.fill(hashedCount, at: i, stride: KeptFeatures.hashedMaximum) { j in
                     let feature = features.hashed[j]
                     return HashedFeature(
-                        bucket: feature.bucket, value: Double(scratch.lookups.shares[feature.share])
+                        bucket: feature.bucket,
+                        value: rounded(scratch.lookups.shares[feature.share])
                     )
                 }, count: hashedCount)
             scratch.examples.append(example)
@@ -479,12 +480,9 @@ extension FinetuneStep {
     }
 }
 
-extension ItemResidual {
-    mutating func add(label: Float, prediction: Float) {
-        predicted += prediction
-        surplus += label - prediction
-        information += prediction * (1 - prediction)
-    }
+extension PendingRow {
+    /// Row of the position table; 0 = unknown.
+    var positionRow: Int { hasPosition != 0 ? PositionTable.row(of: Int(position)) : 0 }
 }
 
 extension GroupRow {

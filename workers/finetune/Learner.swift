@@ -20,101 +20,154 @@ struct Learner {
         sums = scratch.sums
         sums.initialize(to: GradientSums())
         scratch.buckets.removeAll(keepingCapacity: true)
-        scratch.correctedBuckets.removeAll(keepingCapacity: true)
+        scratch.corrections.removeAll(keepingCapacity: true)
     }
 
     /// Adds one labeled impression at the present weights.
     ///
-    /// Where negatives are thinned to a share r, σ(logit − ln r) is what is learned (design §2
-    /// "Finetune" 2), so that σ(logit) stays the probability.
+    /// The content part learns from its own residual, so that it stays the prediction for an unknown
+    /// item; the cross part and the final bias from the whole logit's. Where negatives are thinned to a
+    /// share r, σ(logit − ln r) is what is learned (design §2 "Finetune" 2), so that σ(logit) stays the
+    /// probability.
     func add(_ features: UnsafeMutablePointer<KeptFeatures>, clicked: Bool) {
-        var logit = head.logit(features)
-        if parameters.negativeShare < 1 { logit -= Math.log(parameters.negativeShare) }
-        let error = (Math.sigmoid(logit) - (clicked ? 1 : 0)) / HeadConstant.batchDivisor
-        spread(error, features, isCorrection: false)
-        sums.pointee.examples += 1
-    }
-
-    /// Adds a correction: the difference between having trained a 1 and having trained a 0.
-    func correct(_ features: UnsafeMutablePointer<KeptFeatures>) {
-        spread(-1 / HeadConstant.batchDivisor, features, isCorrection: true)
-    }
-
-    private func spread(
-        _ error: Float, _ features: UnsafeMutablePointer<KeptFeatures>, isCorrection: Bool
-    ) {
-        func add(_ i: Int, _ slope: Float) {
-            sums.all[i] += slope
-            if !isCorrection { sums.trained[i] += slope }
+        let thinned: Float =
+            parameters.negativeShare < 1 ? -Math.log(parameters.negativeShare) : 0
+        let y: Float = clicked ? 1 : 0
+        let content = head.content(features)
+        let p = Math.sigmoid(content + thinned)
+        spread((p - y) / HeadConstant.batchDivisor, features)
+        let whole = Math.sigmoid(
+            content + features.pointee.effect + head.top(features) + thinned)
+        let error = (whole - y) / HeadConstant.batchDivisor
+        for k in 0..<HeadInput.crossCount {
+            sums.all[HeadInput.weights + k] += error * features.cross[k]
         }
+        sums.pointee.contentSurplus += Double(y - p)
+        sums.pointee.contentInformation += Double(p * (1 - p))
+        sums.pointee.wholeSurplus += Double(y - whole)
+        sums.pointee.wholeInformation += Double(whole * (1 - whole))
+    }
+
+    private func spread(_ error: Float, _ features: UnsafeMutablePointer<KeptFeatures>) {
         let dense = features.dense
-        for k in 0..<HeadInput.count { add(k, error * dense[k]) }
-        add(HeadInput.bias, error)
-        add(HeadInput.positions + Int(features.pointee.position), error)
+        for k in 0..<HeadInput.count { sums.all[k] += error * dense[k] }
+        sums.all[HeadInput.bias] += error
+        sums.all[Int(features.pointee.position)] += error
         let list = features.hashed
         for j in 0..<Int(features.pointee.hashedCount) {
-            let feature = list[j]
-            let slope = error * head.shares[feature.share]
-            if isCorrection {
-                scratch.correctedBuckets.append((feature.bucket, slope))
-                continue
-            }
-            if scratch.gradient[feature.bucket] == 0 { scratch.buckets.append(feature.bucket) }
-            scratch.gradient[feature.bucket] += slope
+            let bucket = list[j].bucket
+            if scratch.gradient[bucket] == 0 { scratch.buckets.append(bucket) }
+            scratch.gradient[bucket] += error * head.shares[list[j].share]
         }
     }
 
-    /// Takes the step. A coordinate's step is never longer than its rate where it is a correction's.
-    func finish(markHashed: (Int) -> Void) {
+    /// Notes a correction; its step is taken behind the batch's.
+    func correct(_ features: UnsafeMutablePointer<KeptFeatures>) {
+        scratch.corrections.append(features)
+    }
+
+    /// Takes the step, then those of the corrections.
+    func finish(examples: Int, markHashed: (Int) -> Void) {
         let rate = parameters.rate
+        let shared = head.shared
         for i in 0..<HeadInput.weights where sums.all[i] != 0 {
-            let trained = sums.trained[i]
-            let correction = sums.all[i] - trained
-            let shared = head.shared
+            let g = sums.all[i]
+            step(&shared.part.weights[i], &shared.part.accumulators[i], g, rate)
+            tell(i, g)
+            guard parameters.learnsOwnWeights, i != HeadInput.bias else { continue }
             step(
-                &shared.part.weights[i], &shared.part.accumulators[i], trained,
-                correction, rate)
-            shared.gradient[i] += sums.all[i]
-            shared.square[i] += trained * trained
-            guard parameters.learnsOwnWeights else { continue }
-            let own = head.own
-            step(
-                &own.weights[i], &own.accumulators[i], trained, correction,
-                i == HeadInput.bias ? rate : rate * HeadConstant.ownShare)
+                &head.own.weights[i], &head.own.accumulators[i], g, rate * HeadConstant.ownShare)
         }
-        head.shared.pointee.examples += Int64(sums.pointee.examples)
+        for k in 0..<HeadInput.crossCount where sums.all[HeadInput.weights + k] != 0 {
+            let g = sums.all[HeadInput.weights + k]
+            step(&shared.cross[k], &shared.crossAccumulators[k], g, rate)
+            tell(HeadInput.weights + k, g)
+        }
         for bucket in scratch.buckets {
             let place = head.hashed + bucket
-            step(
-                &place.pointee.weight, &place.pointee.accumulator, scratch.gradient[bucket], 0, rate
-            )
+            step(&place.pointee.weight, &place.pointee.accumulator, scratch.gradient[bucket], rate)
             scratch.gradient[bucket] = 0
             markHashed(bucket)
         }
-        for (bucket, slope) in scratch.correctedBuckets {
-            let place = head.hashed + bucket
-            step(&place.pointee.weight, &place.pointee.accumulator, 0, slope, rate)
-            markHashed(bucket)
+        if examples > 0 { moveBiases(Double(examples)) }
+        shared.pointee.examples += Int64(examples)
+        for features in scratch.corrections { takeCorrection(features, markHashed) }
+    }
+
+    private func tell(_ i: Int, _ g: Float) {
+        head.shared.gradient[i] += g
+        head.shared.square[i] += g * g
+    }
+
+    /// Newton steps of the domain's own bias and of its final bias; what they rest on fades.
+    private func moveBiases(_ examples: Double) {
+        let left = Math.exp2(-examples / HeadConstant.biasHalfLife)
+        let biases = head.biases
+        biases.pointee.ownPrecision =
+            max(HeadConstant.ownBiasPrecision, biases.pointee.ownPrecision * left)
+            + sums.pointee.contentInformation
+        let own = sums.pointee.contentSurplus / biases.pointee.ownPrecision
+        biases.pointee.own += max(-0.5, min(0.5, own))
+        biases.pointee.finalPrecision =
+            max(HeadConstant.finalBiasPrecision, biases.pointee.finalPrecision * left)
+            + sums.pointee.wholeInformation
+        let final = sums.pointee.wholeSurplus / biases.pointee.finalPrecision
+        biases.pointee.final += max(-0.5, min(0.5, final))
+    }
+
+    /// `θ += rate / √acc · ∂logit/∂θ / B`, each coordinate by at most its rate, accumulators unchanged.
+    private func takeCorrection(
+        _ features: UnsafeMutablePointer<KeptFeatures>, _ markHashed: (Int) -> Void
+    ) {
+        let rate = parameters.rate
+        func moved(_ slope: Float, _ accumulator: Float, _ rate: Float) -> Float {
+            let step = rate * slope / HeadConstant.batchDivisor / accumulator.squareRoot()
+            return max(-rate, min(rate, step))
         }
+        let shared = head.shared
+        func move(_ i: Int, _ slope: Float) {
+            shared.part.weights[i] += moved(slope, shared.part.accumulators[i], rate)
+            shared.gradient[i] -= slope / HeadConstant.batchDivisor
+            guard parameters.learnsOwnWeights, i != HeadInput.bias else { return }
+            head.own.weights[i] += moved(
+                slope, head.own.accumulators[i], rate * HeadConstant.ownShare)
+        }
+        for k in 0..<HeadInput.count { move(k, features.dense[k]) }
+        move(HeadInput.bias, 1)
+        move(Int(features.pointee.position), 1)
+        for k in 0..<HeadInput.crossCount {
+            let slope = features.cross[k]
+            shared.cross[k] += moved(slope, shared.crossAccumulators[k], rate)
+            shared.gradient[HeadInput.weights + k] -= slope / HeadConstant.batchDivisor
+        }
+        for j in 0..<Int(features.pointee.hashedCount) {
+            let feature = features.hashed[j]
+            let place = head.hashed + feature.bucket
+            place.pointee.weight += moved(
+                head.shares[feature.share], place.pointee.accumulator, rate)
+            markHashed(feature.bucket)
+        }
+        let biases = head.biases
+        biases.pointee.own += min(0.05, 1 / biases.pointee.ownPrecision)
+        biases.pointee.final += min(0.05, 1 / biases.pointee.finalPrecision)
     }
 
     @inline(__always)
     private func step(
-        _ weight: inout Float, _ accumulator: inout Float, _ trained: Float, _ correction: Float,
-        _ rate: Float
+        _ weight: inout Float, _ accumulator: inout Float, _ g: Float, _ rate: Float
     ) {
-        accumulator += trained * trained
-        let root = accumulator.squareRoot()
-        weight -= rate * trained / root
-        if correction != 0 { weight -= min(max(rate * correction / root, -rate), rate) }
+        accumulator += g * g
+        weight -= rate * g / accumulator.squareRoot()
     }
 }
 
-/// Dense gradients of a micro-batch: of everything in it, and without its corrections.
+/// Sums over a micro-batch: dense and cross gradients, and what the biases move by.
 struct GradientSums {
-    var all: InlineArray<37, Float> = InlineArray(repeating: 0)
-    var trained: InlineArray<37, Float> = InlineArray(repeating: 0)
-    var examples: Int32 = 0
+    var all: InlineArray<60, Float> = InlineArray(repeating: 0)
+    var contentSurplus: Double = 0
+    var contentInformation: Double = 0
+    var wholeSurplus: Double = 0
+    var wholeInformation: Double = 0
 }
 
 /// A list in reused memory, filled by index and lent.

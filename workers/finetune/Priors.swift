@@ -3,6 +3,7 @@
 
 import Bytes
 import Contracts
+import DeterministicMath
 import Streams
 
 extension FinetuneStep {
@@ -24,12 +25,21 @@ extension FinetuneStep {
         }
         let blocks = max(1, (items.count + Self.itemsPerBlock - 1) / Self.itemsPerBlock)
         let shared = state.shared.value
-        let weights = [
-            ("gradient", shared.pointee.gradient), ("own", meanOwnPart(state)),
-            ("square", shared.pointee.square),
-        ].map { name, values in
-            (name: Array(name.utf8), values: (0..<HeadInput.weights).map { Double(values[$0]) })
+        var weights: [(name: [UInt8], values: [Double])] = [
+            (Array("gradient".utf8), told(shared.gradient, HeadInput.toldWeights))
+        ]
+        for (surface, name) in [
+            (DomainParameters.Surface.recommendation, "own_recommendation"),
+            (.search, "own_search"),
+        ] {
+            guard let mean = meanOwnPart(state, surface) else { continue }
+            weights.append(
+                (
+                    Array(name.utf8),
+                    (0..<ToldPart.count).map { rounded(mean.values[$0]) }
+                ))
         }
+        weights.append((Array("square".utf8), told(shared.square, HeadInput.toldWeights)))
         for target in 0..<partitions where target != state.partition {
             for block in 0..<blocks {
                 let range =
@@ -40,14 +50,18 @@ extension FinetuneStep {
         for item in items {
             state.items[item].pointee.unsentImpressions = 0
             state.items[item].pointee.unsentClicks = 0
+            state.items[item].pointee.unsentExpected = 0
+            state.items[item].pointee.unsentContent = 0
             state.items[item].pointee.isUnsent = 0
             state.items.markChanged(item)
         }
         state.unsentItems.removeAll(keepingCapacity: true)
         clock.pointee.unsentImpressions = 0
         clock.pointee.unsentClicks = 0
-        shared.pointee.gradient = InlineArray(repeating: 0)
-        shared.pointee.square = InlineArray(repeating: 0)
+        for i in 0..<HeadInput.toldWeights {
+            shared.gradient[i] = 0
+            shared.square[i] = 0
+        }
         shared.pointee.examples = 0
     }
 
@@ -61,7 +75,8 @@ extension FinetuneStep {
             let row = state.items[item].pointee
             return PriorItem(
                 item_id: state.items.name(item), impressions: Double(row.unsentImpressions),
-                clicks: Double(row.unsentClicks))
+                clicks: Double(row.unsentClicks), expected: rounded(row.unsentExpected),
+                content: rounded(row.unsentContent))
         }
         var prior = Prior()
         prior.time_ms = clock.time
@@ -108,18 +123,31 @@ extension FinetuneStep {
         lend(0)
     }
 
-    /// The mean of the domains' own parts, weighted by what they learned from.
-    private func meanOwnPart(_ state: FinetuneState) -> InlineArray<37, Float> {
-        var sum: InlineArray<37, Float> = InlineArray(repeating: 0)
-        var examples: Float = 0
+    private func told(_ values: UnsafeMutablePointer<Float>, _ count: Int) -> [Double] {
+        (0..<count).map { rounded(values[$0]) }
+    }
+
+    /// Labels that a domain must have for its own part to count as known.
+    private static let knownDomain: Int64 = 200
+
+    /// The mean of the known domains' own parts and biases on a surface.
+    private func meanOwnPart(
+        _ state: FinetuneState, _ surface: DomainParameters.Surface, except new: UInt32? = nil
+    ) -> ToldPart? {
+        var sum = ToldPart()
+        var domains: Float = 0
         state.domains.forEachLive { row in
             let domain = state.domains[row]
-            let weight = Float(domain.pointee.examplesLearned)
-            examples += weight
-            for i in 0..<HeadInput.weights { sum[i] += weight * domain.own.weights[i] }
+            guard row != new, domain.pointee.parameters.surface == surface,
+                domain.pointee.labels >= FinetuneStep.knownDomain
+            else { return }
+            domains += 1
+            for i in 0..<HeadInput.weights { sum.values[i] += domain.own.weights[i] }
+            sum.values[ToldPart.ownBias] += Float(domain.biases.pointee.own)
+            sum.values[ToldPart.finalBias] += Float(domain.biases.pointee.final)
         }
-        guard examples > 0 else { return sum }
-        for i in 0..<HeadInput.weights { sum[i] /= examples }
+        guard domains > 0 else { return nil }
+        for i in 0..<ToldPart.count { sum.values[i] /= domains }
         return sum
     }
 
@@ -157,24 +185,59 @@ extension FinetuneStep {
             row = state.stagedPriors.insert(key, name: item.item_id)
             state.stagedPriors[row].pointee.sender = sender
         }
-        state.stagedPriors[row].pointee.impressions += item.impressions
-        state.stagedPriors[row].pointee.clicks += item.clicks
+        let place = state.stagedPriors[row]
+        place.pointee.added =
+            place.pointee.added
+            + Evidence(
+                labels: item.impressions, clicks: item.clicks, expected: item.expected,
+                content: item.content)
         state.stagedPriors.markChanged(row)
     }
 
+    /// Adds a whole set: to items, their tokens and their evidence elsewhere; and the tokens' weights
+    /// learn from it what the sender's labels say of them, Σ (expected − clicks) by token.
     private func applyStaged(_ state: FinetuneState, _ sender: Int64) {
+        scratch.buckets.removeAll(keepingCapacity: true)
         var next = state.stagedPriors.oldest
         while let row = next {
             next = state.stagedPriors.newer(than: row)
-            let staged = state.stagedPriors[row].pointee
-            guard staged.sender == sender else { continue }
+            guard state.stagedPriors[row].pointee.sender == sender else { continue }
+            let added = state.stagedPriors[row].pointee.added
             let item = item(state, state.stagedPriors.name(row))
-            state.items[item].pointee.impressions += staged.impressions
-            state.items[item].pointee.clicks += staged.clicks
+            let place = state.items[item]
+            place.pointee.impressions += added.labels
+            place.pointee.clicks += added.clicks
+            place.pointee.elsewhere.fade(
+                by: Math.exp2(added.labels * FinetuneStep.evidenceFading))
+            place.pointee.elsewhere = place.pointee.elsewhere + added
             state.items.markChanged(item)
             countTokens(
-                state, item, impressions: Float(staged.impressions), clicks: Float(staged.clicks))
+                state, item, impressions: Float(added.labels), clicks: Float(added.clicks))
+            spreadResidual(state, item, Float(added.expected - added.clicks))
             state.stagedPriors.remove(row)
+        }
+        let rate = state.settings!.defaults.rate
+        for bucket in scratch.buckets {
+            let place = state.hashed.elements + bucket
+            let g = scratch.gradient[bucket]
+            scratch.gradient[bucket] = 0
+            guard g != 0 else { continue }
+            place.pointee.accumulator += g * g
+            place.pointee.weight -= rate * g / place.pointee.accumulator.squareRoot()
+            state.hashed.markChanged(bucket)
+        }
+    }
+
+    /// log2 of what a label leaves of the evidence before it.
+    private static let evidenceFading = Math.log(Evidence.remainder) * 1.4426950408889634
+
+    private func spreadResidual(_ state: FinetuneState, _ item: UInt32, _ residual: Float) {
+        let features = state.features(item)
+        for j in 0..<Int(features.pointee.tokenCount) {
+            let token = features.tokens[j]
+            if scratch.gradient[token.bucket] == 0 { scratch.buckets.append(token.bucket) }
+            scratch.gradient[token.bucket] +=
+                residual / HeadConstant.batchDivisor * scratch.lookups.shares[token.share]
         }
     }
 
@@ -184,55 +247,63 @@ extension FinetuneStep {
     ) {
         var gradient: BorrowedList<Double>?
         var square: BorrowedList<Double>?
-        for weights in prior.weights where weights.values.count == HeadInput.weights {
-            if weights.name.equals("gradient") { gradient = weights.values }
-            if weights.name.equals("square") { square = weights.values }
-            if weights.name.equals("own") {
-                for i in 0..<HeadInput.weights { sender.pointee.own[i] = Float(weights.values[i]) }
-                sender.pointee.hasOwn = 1
+        for weights in prior.weights {
+            if weights.values.count == HeadInput.toldWeights {
+                if weights.name.equals("gradient") { gradient = weights.values }
+                if weights.name.equals("square") { square = weights.values }
+            }
+            guard weights.values.count == ToldPart.count else { continue }
+            if weights.name.equals("own_recommendation") {
+                sender.pointee.recommendation = ToldPart(weights.values)
+            }
+            if weights.name.equals("own_search") {
+                sender.pointee.search = ToldPart(weights.values)
             }
         }
         sender.pointee.examples += prior.examples ?? 0
         guard let gradient, let square else { return }
-        let part = state.shared.value
+        let shared = state.shared.value
         let rate = state.settings!.defaults.rate
-        for i in 0..<HeadInput.weights where square[i] > 0 {
-            part.pointee.part.accumulators[i] += Float(square[i])
-            let root = part.pointee.part.accumulators[i].squareRoot()
-            part.pointee.part.weights[i] -= rate * Float(gradient[i]) / root
+        for i in 0..<HeadInput.toldWeights where square[i] > 0 {
+            let isCross = i >= HeadInput.weights
+            let weights = isCross ? shared.cross - HeadInput.weights : shared.part.weights
+            let accumulators =
+                isCross ? shared.crossAccumulators - HeadInput.weights : shared.part.accumulators
+            accumulators[i] += Float(square[i])
+            weights[i] -= rate * Float(gradient[i]) / accumulators[i].squareRoot()
         }
     }
 
-    /// A new domain's own part: the example-weighted mean of the known domains', here and elsewhere.
-    func startOfOwnPart(_ state: FinetuneState, except new: UInt32) -> HeadPart {
-        var start = HeadPart.ownStart
-        var sum: InlineArray<37, Float> = InlineArray(repeating: 0)
-        var accumulators: InlineArray<37, Float> = InlineArray(repeating: 0)
-        var examples: Float = 0
-        var local: Float = 0
-        state.domains.forEachLive { row in
-            guard row != new else { return }
-            let domain = state.domains[row]
-            let weight = Float(domain.pointee.examplesLearned)
-            examples += weight
-            local += weight
-            for i in 0..<HeadInput.weights {
-                sum[i] += weight * domain.own.weights[i]
-                accumulators[i] += weight * domain.own.accumulators[i]
-            }
-        }
+    /// A new domain starts from the mean of the known domains of its surface, here and elsewhere.
+    func startNewDomain(_ state: FinetuneState, _ new: UInt32) {
+        let domain = state.domains[new]
+        let surface = domain.pointee.parameters.surface
+        var known: [ToldPart] = []
+        if let here = meanOwnPart(state, surface, except: new) { known.append(here) }
         state.senders.forEachLive { row in
             let sender = state.senders[row]
-            guard sender.pointee.hasOwn != 0 else { return }
-            let weight = Float(sender.pointee.examples)
-            examples += weight
-            for i in 0..<HeadInput.weights { sum[i] += weight * sender.pointee.own[i] }
+            let told =
+                surface == .search ? sender.pointee.search : sender.pointee.recommendation
+            if told.isTold != 0 { known.append(told) }
         }
-        guard examples > 0 else { return start }
-        for i in 0..<HeadInput.weights {
-            start.weights[i] = sum[i] / examples
-            if local > 0 { start.accumulators[i] = accumulators[i] / local }
+        guard !known.isEmpty else { return }
+        let share = 1 / Float(known.count)
+        for part in known {
+            for i in 0..<HeadInput.weights { domain.own.weights[i] += share * part.values[i] }
+            domain.biases.pointee.own += Double(share * part.values[ToldPart.ownBias])
+            domain.biases.pointee.final += Double(share * part.values[ToldPart.finalBias])
         }
-        return start
+    }
+}
+
+extension ToldPart {
+    static let ownBias = HeadInput.weights
+    static let finalBias = HeadInput.weights + 1
+    static let count = HeadInput.weights + 2
+
+    init(_ told: BorrowedList<Double>) {
+        self.init()
+        for i in 0..<ToldPart.count { values[i] = Float(told[i]) }
+        isTold = 1
     }
 }

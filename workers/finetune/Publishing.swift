@@ -12,6 +12,7 @@ extension FinetuneStep {
         _ state: FinetuneState, _ record: Record, isClosing: Bool, _ outbox: inout Outbox
     ) {
         let clock = state.clock.value
+        outbox.markPublishPoint()
         clock.pointee.publishPoints += 1
         clock.pointee.lastPublish = clock.pointee.time
         clock.pointee.recordsSincePublish = 0
@@ -62,8 +63,8 @@ extension FinetuneStep {
         scorer.prepare(state, domain)
         let parameters = state.domains[domain].pointee.parameters
         let position = state.head(domain, scratch.lookups).weight(
-            HeadInput.positions + PositionTable.row(of: Int(parameters.referencePosition)))
-        let uncertainty = Uncertainty(state, domain)
+            HeadInput.position(
+                .recommendation, row: PositionTable.row(of: Int(parameters.referencePosition))))
         var kept = 0
         for row in changed {
             let place = state.domainItems[row]
@@ -74,11 +75,11 @@ extension FinetuneStep {
                 place.pointee.isRanked = 0
                 continue
             }
-            place.pointee.published.score = scorer.score(
-                item: item, domainItem: row, extra: position)
-            place.pointee.published.scoreStd = uncertainty.standardDeviation(
-                labels: Double(place.pointee.labels), place.pointee.residual,
-                score: place.pointee.published.score, item: item)
+            let (score, standardDeviation) = scorer.score(
+                item: item, domain: domain, domainItem: row, labels: place.pointee.labels,
+                extra: position)
+            place.pointee.published.score = score
+            place.pointee.published.scoreStd = standardDeviation
             changed[kept] = row
             kept += 1
         }
@@ -183,7 +184,6 @@ extension FinetuneStep {
         let hash = state.queries[query].pointee.hash
         guard let text = state.texts.find(FinetuneState.textKey(hash)) else { return }
         let head = state.head(domain, scratch.lookups)
-        let uncertainty = Uncertainty(state, domain)
         let queryWeight = head.hashed[Int(bucket(.query, hash))].weight
         var ranked: [UInt32] = []
         for row in candidates {
@@ -200,15 +200,16 @@ extension FinetuneStep {
                 }
                 continue
             }
-            let pair = hash ^ state.items.key(item).low &* 0x9E37_79B9_7F4A_7C15
+            let pair = pairKey(hash, state.items.key(item).low)
             let extra =
                 queryWeight + head.hashed[Int(bucket(.queryItem, pair))].weight
+                + head.weight(HeadInput.match) * match(state, hash, item)
                 + place.pointee.positionBias
-            place.pointee.published.score = scorer.score(
-                item: item, domainItem: domainItem, extra: extra)
-            place.pointee.published.scoreStd = uncertainty.standardDeviation(
-                labels: Double(place.pointee.labels), place.pointee.residual,
-                score: place.pointee.published.score, item: item)
+            let (score, standardDeviation) = scorer.score(
+                item: item, domain: domain, domainItem: domainItem, labels: place.pointee.labels,
+                extra: extra)
+            place.pointee.published.score = score
+            place.pointee.published.scoreStd = standardDeviation
             ranked.append(row)
         }
         ranked.sort { a, b in
@@ -242,8 +243,8 @@ extension FinetuneStep {
         score.domain = state.domains.name(domain)
         score.query = query.map { state.texts.name($0) }
         score.item_id = state.items.name(item)
-        score.score = shortest(published.score)
-        score.score_std = shortest(published.scoreStd)
+        score.score = rounded(published.score)
+        score.score_std = rounded(published.scoreStd)
         score.rank = rank
         score.impressions = impressions
         score.labels = Int64(labels)
@@ -284,9 +285,6 @@ extension FinetuneStep {
         chainScore(state, outbox.bytes.slice(from: start))
         outbox.endTombstone()
     }
-
-    /// A float as the double that prints as shortly.
-    func shortest(_ value: Float) -> Double { Double(value.description) ?? Double(value) }
 }
 
 /// The place in the log at which outputs are cut.

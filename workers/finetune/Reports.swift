@@ -150,18 +150,18 @@ extension FinetuneStep {
         whole > 0 ? rounded(Double(part) / Double(whole)) : nil
     }
 
-    /// Six significant decimals are what a reader can use.
+    /// Seven significant decimals: what a Float holds, and no more than a reader can use.
     func rounded(_ value: Double) -> Double {
         guard value.isFinite, value != 0 else { return 0 }
-        if abs(value) >= 1_000_000 { return value.rounded() }
-        var scale = 1.0
-        var size = abs(value)
-        while size < 100_000 {
-            size *= 10
-            scale *= 10
-        }
+        let decade = Int((Double(value.exponent) * 0.30102999566398120).rounded(.down))
+        let places = 6 - decade
+        guard places > 0 else { return value.rounded() }
+        guard places <= 22 else { return 0 }
+        let scale = scratch.lookups.powersOfTen[places]
         return (value * scale).rounded() / scale
     }
+
+    func rounded(_ value: Float) -> Double { rounded(Double(value)) }
 }
 
 extension DomainRow {

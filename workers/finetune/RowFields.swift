@@ -3,7 +3,8 @@
 
 extension UnsafeMutablePointer where Pointee == KeptFeatures {
     @inline(__always) var dense: UnsafeMutablePointer<Float> { field(at: 0) }
-    @inline(__always) var hashed: UnsafeMutablePointer<PackedFeature> { field(at: 48) }
+    @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 24) }
+    @inline(__always) var hashed: UnsafeMutablePointer<PackedFeature> { field(at: 52) }
 }
 
 extension UnsafeMutablePointer where Pointee == ItemFeatures {
@@ -19,18 +20,19 @@ extension UnsafeMutablePointer where Pointee == ContextRow {
 
 extension UnsafeMutablePointer where Pointee == HeadPart {
     @inline(__always) var weights: UnsafeMutablePointer<Float> { field(at: 0) }
-    @inline(__always) var accumulators: UnsafeMutablePointer<Float> { field(at: 148) }
+    @inline(__always) var accumulators: UnsafeMutablePointer<Float> { field(at: 228) }
 }
 
 extension UnsafeMutablePointer where Pointee == SharedHead {
     @inline(__always) var part: UnsafeMutablePointer<HeadPart> { field(at: 0) }
-    @inline(__always) var gradient: UnsafeMutablePointer<Float> { field(at: 296) }
-    @inline(__always) var square: UnsafeMutablePointer<Float> { field(at: 444) }
+    @inline(__always) var gradient: UnsafeMutablePointer<Float> { field(at: 456) }
+    @inline(__always) var square: UnsafeMutablePointer<Float> { field(at: 696) }
+    @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 936) }
+    @inline(__always) var crossAccumulators: UnsafeMutablePointer<Float> { field(at: 948) }
 }
 
 extension UnsafeMutablePointer where Pointee == GradientSums {
     @inline(__always) var all: UnsafeMutablePointer<Float> { field(at: 0) }
-    @inline(__always) var trained: UnsafeMutablePointer<Float> { field(at: 148) }
 }
 
 extension UnsafeMutablePointer where Pointee == GroupLabels {
@@ -40,6 +42,7 @@ extension UnsafeMutablePointer where Pointee == GroupLabels {
 extension UnsafeMutablePointer where Pointee == DomainRow {
     @inline(__always) var batch: UnsafeMutablePointer<UInt32> { field(at: RowFields.batch) }
     @inline(__always) var own: UnsafeMutablePointer<HeadPart> { field(at: RowFields.own) }
+    @inline(__always) var biases: UnsafeMutablePointer<DomainBiases> { field(at: RowFields.biases) }
 }
 
 extension UnsafeMutablePointer {
@@ -53,18 +56,21 @@ extension UnsafeMutablePointer {
 enum RowFields {
     static let batch = MemoryLayout<DomainRow>.offset(of: \.batch)!
     static let own = MemoryLayout<DomainRow>.offset(of: \.own)!
+    static let biases = MemoryLayout<DomainRow>.offset(of: \.biases)!
 
     static func check() {
-        precondition(MemoryLayout<KeptFeatures>.offset(of: \.hashed) == 48)
+        precondition(MemoryLayout<KeptFeatures>.offset(of: \.cross) == 24)
+        precondition(MemoryLayout<KeptFeatures>.offset(of: \.hashed) == 52)
         precondition(MemoryLayout<ItemFeatures>.offset(of: \.domains) == 8)
         precondition(MemoryLayout<ItemFeatures>.offset(of: \.tokens) == 136)
         precondition(MemoryLayout<ContextRow>.offset(of: \.history) == 16)
         precondition(MemoryLayout<ContextRow>.offset(of: \.historyKeys) == 56)
         precondition(MemoryLayout<ContextRow>.offset(of: \.others) == 96)
-        precondition(MemoryLayout<HeadPart>.offset(of: \.accumulators) == 148)
-        precondition(MemoryLayout<SharedHead>.offset(of: \.gradient) == 296)
-        precondition(MemoryLayout<SharedHead>.offset(of: \.square) == 444)
-        precondition(MemoryLayout<GradientSums>.offset(of: \.trained) == 148)
+        precondition(MemoryLayout<HeadPart>.offset(of: \.accumulators) == 228)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.gradient) == 456)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.square) == 696)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.cross) == 936)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.crossAccumulators) == 948)
     }
 }
 
@@ -74,4 +80,6 @@ struct Lookups {
     let shares: UnsafePointer<Float>
     /// ln(n + 1) for n from 0 to 255.
     let logs: UnsafePointer<Float>
+    /// 10ⁿ for n from 0 to 22, which are exact.
+    let powersOfTen: UnsafePointer<Double>
 }

@@ -6,8 +6,8 @@ import Streams
 
 /// A domain's contexts at a publish point, prepared so that one item takes about a microsecond.
 ///
-/// The logit splits into a part of the item, a part of the context and three products; the history's
-/// tokens are looked up by bucket.
+/// The logit splits into a part of the item, a part of the context and a few products of the two; the
+/// histories' tokens are looked up by bucket.
 final class Scorer {
     private unowned let step: FinetuneStep
     private var state: FinetuneState!
@@ -113,66 +113,72 @@ final class Scorer {
         }
     }
 
-    /// The mean probability over the contexts.
+    /// The mean probability over the contexts, and the standard deviation of its logit.
     ///
     /// - Parameters:
-    ///   - domainItem: its row, for the domain's deviation.
+    ///   - domainItem: its row, for its evidence in the domain.
+    ///   - labels: how many the score rests on.
     ///   - extra: what query and position add to the logit.
-    func score(item: UInt32, domainItem: UInt32, extra: Float) -> Float {
-        let counts = state.items[item].pointee
-        let rate = Float(step.itemRate(state, item))
-        let key = state.items.key(item).low
-        var part = head.weight(HeadInput.bias) + extra
-        part += head.weight(HeadInput.itemRate) * rate
-        part += head.weight(HeadInput.itemCount) * Float(Math.log(1 + counts.impressions) / 3)
-        part +=
-            head.weight(HeadInput.itemDomain)
-            * Float(step.domainDeviation(state, domainItem, counts, global))
-        part += head.hashed[Int(step.bucket(.item, key))].weight
-        let byUser = head.weight(HeadInput.itemUser) * rate
-        let byHistory = head.weight(HeadInput.itemHistory) * rate
+    func score(
+        item: UInt32, domain: UInt32, domainItem: UInt32, labels: Int32, extra: Float
+    ) -> (score: Float, standardDeviation: Float) {
         let features = state.features(item)
-        let logs = step.scratch.lookups.logs
-        let tokenCount = Int(features.pointee.tokenCount)
-        let tasteWeight = head.weight(HeadInput.taste)
-        for c in 0..<64 { logits[c] = 0 }
-        if tokenCount > 0 {
-            var content = 0.0
-            for size in sizes { common[Int(size)] = 0 }
-            let allClicks = state.clock.value.pointee.clicks + 1
-            for j in 0..<tokenCount {
-                let token = features.tokens[j]
-                let value = step.scratch.lookups.shares[token.share]
-                let counts = state.tokens.elements[token.bucket]
-                content += Math.shrunkenLogit(
-                    Double(counts.clicks), Double(counts.impressions),
-                    strength: HeadConstant.tokenStrength, towards: global)
-                part += head.hashed[token.bucket].weight * value
-                let share = Float((Double(counts.clicks) + 0.5) / allClicks)
-                for size in sizes {
-                    common[Int(size)] += value * Math.log(Float(size) * share + 1)
-                }
-                var at = firstEntry[token.bucket]
-                while at >= 0 {
-                    let entry = entries[Int(at)]
-                    logits[Int(entry.context)] +=
-                        tasteWeight * value * logs[Int(entry.times)]
-                    at = entry.next
-                }
-            }
-            part += head.weight(HeadInput.contentRate) * Float(content / Double(tokenCount) - base)
-            for c in 0..<count where historyCount[c] > 0 {
-                logits[c] -= tasteWeight * common[Int(historyCount[c])]
-            }
-        }
-        let clickedBefore = inHistory[item] ?? 0
-        let again = head.weight(HeadInput.inHistory)
+        let rate = Float(step.itemRate(state, item))
+        for c in 0..<count { logits[c] = 0 }
+        let contentRate = addTaste(features)
+        let content = head.itemContent(contentRate, features)
+        let effect = step.effect(state, item, domainItem, content: Double(content))
+        let part =
+            head.bias + Float(head.biases.pointee.final) + extra + content + Float(effect.mean)
+        let byUser = head.shared.cross[0] * rate
+        let byHistory = head.shared.cross[1] * rate
+        let clickedBefore = inHistory.isEmpty ? 0 : inHistory[item] ?? 0
+        let again = head.shared.cross[2]
         for c in 0..<count {
             logits[c] += part + contextPart[c] + byUser * userRate[c] + byHistory * historyRate[c]
-            if clickedBefore >> UInt64(c) & 1 == 1 { logits[c] += again }
         }
+        if clickedBefore != 0 {
+            for c in 0..<count where clickedBefore >> UInt64(c) & 1 == 1 { logits[c] += again }
+        }
+        for c in count..<64 { logits[c] = 0 }
+        Math.sigmoid(logits, count: 64, into: logits)
         var sum: Float = 0
-        for c in 0..<count { sum += Math.sigmoid(logits[c]) }
-        return sum / Float(count)
+        for c in 0..<count { sum += logits[c] }
+        let variance = step.scoreVariance(state, domain, effect, labels: labels)
+        return (sum / Float(count), Float(variance.squareRoot()))
+    }
+
+    /// Adds each context's taste for the item's tokens to `logits`; returns the tokens' rate.
+    private func addTaste(_ features: UnsafeMutablePointer<ItemFeatures>) -> Float {
+        let tokenCount = Int(features.pointee.tokenCount)
+        guard tokenCount > 0 else { return 0 }
+        let lookups = step.scratch.lookups
+        let weight = head.weight(HeadInput.taste)
+        let tokens = features.tokens
+        var rate = 0.0
+        for size in sizes { common[Int(size)] = 0 }
+        let allClicks = state.clock.value.pointee.clicks + 1
+        for j in 0..<tokenCount {
+            let bucket = tokens[j].bucket
+            let value = lookups.shares[tokens[j].share]
+            let counts = state.tokens.elements[bucket]
+            rate += Math.shrunkenLogit(
+                Double(counts.clicks), Double(counts.impressions),
+                strength: HeadConstant.tokenStrength, towards: global)
+            let share = Float((Double(counts.clicks) + 0.5) / allClicks)
+            for size in sizes {
+                common[Int(size)] += value * Math.log(Float(size) * share + 1)
+            }
+            var at = firstEntry[bucket]
+            while at >= 0 {
+                let entry = entries[Int(at)]
+                logits[Int(entry.context)] += weight * value * lookups.logs[Int(entry.times)]
+                at = entry.next
+            }
+        }
+        for c in 0..<count where historyCount[c] > 0 {
+            logits[c] -= weight * common[Int(historyCount[c])]
+        }
+        return Float(rate / Double(tokenCount) - base)
     }
 }
