@@ -236,7 +236,7 @@ extension String {
         #expect(map("t,u") == [])
         #expect(map("5,a").count == 1)
         #expect(map("t,u") == [], "as where files are joined")
-        let path = "/tmp/map-header-\(UInt64.random(in: 0 ... .max)).csv"
+        let path = NSTemporaryDirectory() + "map-header-\(UUID().uuidString).csv"
         try "u,t\na,5\n".lendBytes { try LineWriter.write($0, to: path) }
         defer { unlink(path) }
         let other = try Mapped(one("", input: "csv", time: #""t""#))
