@@ -90,6 +90,14 @@ let package = Package(
             "Contracts", path: "topics", ["JSON", "Bytes"],
             resources: [.embedInCode("contracts")]),
 
+        // How a role runs on Kafka.
+        .target(
+            name: "CMicroHTTPD", path: "Sources/CMicroHTTPD",
+            linkerSettings: [.linkedLibrary("microhttpd")]),
+        library(
+            "WorkerRuntime",
+            ["Streams", "KafkaTransactions", "Contracts", "JSON", "Bytes", "CMicroHTTPD"]),
+
         // What each role does.
         library(
             "Enrich", path: "workers/enrich", ["Streams", "Contracts", "JSON", "Bytes"],
@@ -115,6 +123,19 @@ let package = Package(
         tests("Gateway", ["Gateway", "Streams", "Contracts", "JSON", "LineFiles", "Bytes"]),
         tests("Enrich", ["Enrich", "Streams", "Contracts", "JSON", "Bytes"]),
         .target(name: "KafkaTestBroker", path: "Tests/KafkaTestBroker"),
+        .target(
+            name: "CountingRole",
+            dependencies: ["WorkerRuntime", "KafkaTransactions", "Streams", "Contracts", "Bytes"],
+            path: "Tests/CountingRole"),
+        .executableTarget(
+            name: "CountingWorker", dependencies: ["CountingRole", "WorkerRuntime"],
+            path: "Tests/CountingWorker"),
+        tests(
+            "WorkerRuntime",
+            [
+                "WorkerRuntime", "CountingRole", "CountingWorker", "KafkaTestBroker",
+                "KafkaTransactions", "Streams", "Contracts", "JSON", "Bytes",
+            ]),
         tests("KafkaTransactions", ["KafkaTransactions", "CRdKafka", "Bytes", "KafkaTestBroker"]),
         tests("CommandLineArguments", ["CommandLineArguments"]),
         tests("LineFiles", ["LineFiles", "Bytes"]),

@@ -117,8 +117,10 @@ public final class Admin {
                     )
                 }
         }
-        let found = names.filter { shapes[$0] != nil }
-        let settings = try describeSettings(of: found, timeoutMilliseconds)
+        let known = names.filter { shapes[$0] != nil }
+        let settings = try describeSettings(of: known, timeoutMilliseconds)
+        // A topic that is just being made or deleted is in one answer and not in the other.
+        let found = known.filter { settings[$0] != nil }
         return found.map {
             TopicDescription(
                 name: $0, partitions: shapes[$0]!.partitions, replicas: shapes[$0]!.replicas,
@@ -157,8 +159,10 @@ public final class Admin {
         var result: [String: [String: TopicDescription.Setting]] = [:]
         for resource in UnsafeBufferPointer(start: resources, count: count) {
             let name = String(cString: rd_kafka_ConfigResource_name(resource))
+            let code = rd_kafka_ConfigResource_error(resource)
+            if code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART { continue }
             try check(
-                "describe the settings of \(name)", rd_kafka_ConfigResource_error(resource),
+                "describe the settings of \(name)", code,
                 rd_kafka_ConfigResource_error_string(resource))
             var entryCount = 0
             let entries = rd_kafka_ConfigResource_configs(resource, &entryCount)
@@ -177,7 +181,7 @@ public final class Admin {
 
     // Changing
 
-    /// Creates topics; throws for the first that could not be.
+    /// Creates topics; throws for the first that could not be. Returns when they can be seen.
     ///
     /// - Parameter validateOnly: ask the cluster whether it would, change nothing.
     public func create(
@@ -209,6 +213,11 @@ public final class Admin {
         var count = 0
         let results = rd_kafka_CreateTopics_result_topics(answer.event, &count)
         try check("create topic", results, count)
+        guard !validateOnly else { return }
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        while try describe(topics: topics.map(\.name)).count < topics.count, !deadline.isOver {
+            rd_kafka_poll(client.handle, 20)
+        }
     }
 
     public func delete(
@@ -249,7 +258,7 @@ public final class Admin {
     }
 
     /// Changes settings of a topic and leaves its others as they are; nil takes one back to the
-    /// cluster's default.
+    /// cluster's default. Returns when the change can be read back.
     ///
     /// librdkafka before 2.2 can only replace all settings at once, so they are read first: two
     /// changes at the same moment can lose one of them.
@@ -282,6 +291,26 @@ public final class Admin {
             try check(
                 "alter \(topic)", rd_kafka_ConfigResource_error(result),
                 rd_kafka_ConfigResource_error_string(result))
+        }
+        try waitUntil(topic, hasSet: wanted, timeoutMilliseconds)
+    }
+
+    /// A broker learns of a change a moment after the controller has agreed to it; who read too early
+    /// and wrote again would take the change back.
+    private func waitUntil(
+        _ topic: String, hasSet wanted: [String: String], _ timeoutMilliseconds: Int
+    ) throws(KafkaError) {
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        while true {
+            let now = try describeSettings(of: [topic], timeoutMilliseconds)[topic] ?? [:]
+            let set = now.filter(\.value.isSetHere).compactMapValues(\.value)
+            if set == wanted { return }
+            guard !deadline.isOver else {
+                throw client.error(
+                    "alter \(topic)", RD_KAFKA_RESP_ERR__TIMED_OUT,
+                    reason: "the change was accepted, but the broker does not show it")
+            }
+            rd_kafka_poll(client.handle, 20)
         }
     }
 

@@ -226,6 +226,15 @@ public final class Consumer {
         return list.offsets
     }
 
+    /// Where the partition ended when the broker last answered a fetch; nil before the first answer.
+    public func knownEnd(of partition: TopicPartition) -> Int64? {
+        var low: Int64 = 0
+        var high: Int64 = 0
+        let code = rd_kafka_get_watermark_offsets(
+            client.handle, partition.topic, Int32(partition.partition), &low, &high)
+        return code == RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0 ? high : nil
+    }
+
     /// Ends the membership. A static member keeps its partitions until the session timeout.
     ///
     /// May wait for a coordinator that does not answer: bound it by a watchdog, or let the process

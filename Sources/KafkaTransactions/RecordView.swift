@@ -76,7 +76,8 @@ public struct RecordView {
     }
 }
 
-/// A fetched record with exactly one owner; its memory goes back when the value ends.
+/// A fetched record with exactly one owner; its memory goes back when the value ends, which must be
+/// before its consumer does: librdkafka waits for it.
 public struct FetchedRecord: ~Copyable {
     private let message: UnsafeMutablePointer<rd_kafka_message_t>
 
@@ -94,7 +95,8 @@ public struct FetchedRecord: ~Copyable {
     }
 }
 
-/// Fetched records that are kept together until their outputs are committed.
+/// Fetched records that are kept together until their outputs are committed; empty it before their
+/// consumer ends: librdkafka waits for them.
 public struct RecordBatch: ~Copyable {
     private var messages: [UnsafeMutablePointer<rd_kafka_message_t>] = []
 

@@ -65,7 +65,9 @@ extension KafkaError.Remedy {
         RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE, RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED,
         RD_KAFKA_RESP_ERR_GROUP_SUBSCRIBED_TO_TOPIC, RD_KAFKA_RESP_ERR_INVALID_RECORD,
         RD_KAFKA_RESP_ERR_RESOURCE_NOT_FOUND, RD_KAFKA_RESP_ERR_DUPLICATE_RESOURCE,
-        RD_KAFKA_RESP_ERR_UNACCEPTABLE_CREDENTIAL)
+        RD_KAFKA_RESP_ERR_UNACCEPTABLE_CREDENTIAL,
+        // Newer than 2.0.2: _LOG_TRUNCATION, UNKNOWN_TOPIC_ID.
+        rd_kafka_resp_err_t(-139), rd_kafka_resp_err_t(100))
 
     /// Elections, reconnects, full queues, slow answers.
     private static let passing = codes(

@@ -55,8 +55,11 @@ public final class RealBroker: Sendable {
                 + extraArguments)
     }
 
-    /// `kill -9`.
-    public func kill() { signal(SIGKILL) }
+    /// `kill -9`; returns when the process is gone.
+    public func kill() {
+        guard let processID else { return }
+        while Foundation.kill(processID, SIGKILL) == 0 { usleep(10_000) }
+    }
 
     /// SIGSTOP: connections stay open and nothing answers.
     public func suspend() { signal(SIGSTOP) }
@@ -105,7 +108,15 @@ public final class RealBroker: Sendable {
         var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
         defer { for word in words { free(word) } }
         var process: pid_t = 0
-        let code = posix_spawn(&process, path, &files, nil, &words, environ)
+        // Threads of the test runner block signals, and a broker would inherit that.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        let code = posix_spawn(&process, path, &files, &attributes, &words, environ)
         guard code == 0 else {
             throw Failure(description: "\(path): \(String(cString: strerror(code)))")
         }

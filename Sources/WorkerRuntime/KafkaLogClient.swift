@@ -1,0 +1,352 @@
+// A worker's place on a Kafka cluster: what `MemoryLogClient` is in memory.
+
+import Bytes
+import KafkaTransactions
+import Streams
+
+/// A log that is not what the group's offsets say it is.
+public struct KafkaLogError: Error, Equatable, CustomStringConvertible {
+    public let description: String
+}
+
+/// A `LogClient` over a consumer and the transactional producer of the same slot.
+///
+/// Any error it throws ends the process (`ExitCode`); neither client is used again.
+public final class KafkaLogClient: LogClient {
+    public let settings: KafkaLogSettings
+    public private(set) var counters = LogCounters()
+    /// Told now and then during a recovery: topic, partition, records read, end that is read up to.
+    public var recoveryProgress:
+        ((_ topic: String, _ partition: Int, _ at: Int64, _ end: Int64) -> Void)?
+
+    private let inputNumber: UInt16
+    private let inputName: String
+    private let consumer: Consumer
+    private let output: Output
+    private let offsets: Offsets
+    private var producerTopics: [ProducerTopic?] = []
+
+    private var fetched = RecordBatch()
+    private var fetchedHeaders = HeaderArena()
+    private var outgoingHeaders = RecordHeaders()
+    /// The encoded form of `outgoingHeaders`: records of a topic mostly carry the same ones.
+    private var outgoingEncoded: [UInt8] = []
+
+    /// Partitions of the newest assignment, and where to start the ones that are recovered.
+    private var assigned: [Int] = []
+    private var starts: [Int: Int64] = [:]
+    private var isUnanswered = false
+    /// Whether the group has told this worker its partitions, were it none.
+    public private(set) var hasAssignment = false
+
+    private enum Output {
+        case transactions(TransactionalProducer)
+        case atLeastOnce(IdempotentProducer)
+    }
+
+    /// Connects, takes the slot over and joins the group.
+    ///
+    /// - Throws: `.fixSettings` where credentials, rights or topics are wrong, `.retry` where no broker
+    ///   answered in `connectMilliseconds`.
+    public init<Topic: RawRepresentable>(
+        _ settings: KafkaLogSettings, input: Topic, connectMilliseconds: Int = 15_000
+    ) throws where Topic.RawValue == UInt16 {
+        self.settings = settings
+        inputNumber = input.rawValue
+        inputName = settings.topics[number: input.rawValue]
+        output = try Self.makeOutput(settings, connectMilliseconds)
+        offsets = try Offsets(settings.client, group: settings.group)
+        var member = ConsumerSettings(client: settings.client, group: settings.group)
+        member.instance = settings.slotName
+        member.sessionTimeoutMilliseconds = settings.sessionTimeoutMilliseconds
+        member.maximumPollIntervalMilliseconds = settings.recoveryMilliseconds
+        member.queueBytes = settings.queueBytes
+        member.reportsEnds = true
+        consumer = try Consumer(member)
+        try consumer.subscribe(to: [inputName])
+    }
+
+    deinit { fetched.removeAll() }
+
+    private static func makeOutput(
+        _ settings: KafkaLogSettings, _ connectMilliseconds: Int
+    ) throws -> Output {
+        var shared = ProducerSettings(client: settings.client)
+        shared.queueBytes = settings.queueBytes
+        shared.compression = settings.compression
+        switch settings.guarantee {
+        case .exactlyOnce:
+            var transactional = TransactionalProducerSettings(
+                client: settings.client, transactionalID: settings.slotName)
+            transactional.producer = shared
+            transactional.transactionTimeoutMilliseconds = settings.transactionTimeoutMilliseconds
+            let producer = try TransactionalProducer(transactional)
+            try producer.connect(timeoutMilliseconds: connectMilliseconds)
+            try producer.initialise()
+            return .transactions(producer)
+        case .atLeastOnce:
+            let producer = try IdempotentProducer(shared)
+            try producer.connect(timeoutMilliseconds: connectMilliseconds)
+            return .atLeastOnce(producer)
+        }
+    }
+
+    /// Ends the membership; the static member's partitions stay reserved until the session timeout.
+    public func close() { consumer.close() }
+
+    /// Lines of librdkafka's logs since the last call.
+    public func takeLog() -> [LogLine] {
+        let produced =
+            switch output {
+            case .transactions(let producer): producer.takeLog()
+            case .atLeastOnce(let producer): producer.takeLog()
+            }
+        return consumer.takeLog() + produced
+    }
+
+    private func topic(_ number: UInt16) throws -> ProducerTopic {
+        while producerTopics.count <= Int(number) { producerTopics.append(nil) }
+        if let known = producerTopics[Int(number)] { return known }
+        let name = settings.topics[number: number]
+        let found =
+            switch output {
+            case .transactions(let producer): try producer.topic(name)
+            case .atLeastOnce(let producer): try producer.topic(name)
+            }
+        producerTopics[Int(number)] = found
+        return found
+    }
+
+    /// How far the worker is behind, by partition, as the last answers of the broker told: an upper
+    /// bound in records, 0 where everything has been processed.
+    public var lags: [Int: Int64] {
+        counters.lags { consumer.knownEnd(of: TopicPartition(inputName, $0)) }
+    }
+
+    // LogClient
+
+    public func partitionCount<Topic: RawRepresentable>(_ topic: Topic) throws -> Int
+    where Topic.RawValue == UInt16 { try self.topic(topic.rawValue).partitionCount }
+
+    public func collect(limit: Int, into batch: inout [Record]) throws -> Collected {
+        discard(&batch)
+        try answerAssignment()
+        var first = ContinuousClock.now
+        var wait = settings.idleMilliseconds
+        while batch.count < limit {
+            switch try consumer.poll(timeoutMilliseconds: wait) {
+            case .record(let record):
+                append(record, to: &batch)
+                if batch.count == 1 {
+                    first = ContinuousClock.now
+                } else if batch.count & 63 == 0,
+                    age(of: first) >= settings.collectMaximumMilliseconds
+                {
+                    return .records
+                }
+                wait = 0
+            case .nothing:
+                guard !batch.isEmpty else { return .records }
+                let age = age(of: first)
+                guard age < settings.collectMinimumMilliseconds else { return .records }
+                wait = settings.collectMinimumMilliseconds - age
+            case .end(let position):
+                counters.reached(end: position.offset, partition: position.partition.partition)
+            case .assigned(let partitions):
+                discard(&batch)
+                assigned = partitions.map(\.partition)
+                starts = [:]
+                isUnanswered = true
+                return .assigned(assigned)
+            case .revoked(let partitions, let isLost):
+                discard(&batch)
+                try consumer.unassign()
+                assigned = []
+                hasAssignment = false
+                if isLost {
+                    throw KafkaLogError(
+                        description:
+                            "the group \(settings.group) has expelled \(settings.slotName): it "
+                            + "did not answer in time")
+                }
+                return .revoked(partitions.map(\.partition))
+            }
+        }
+        return .records
+    }
+
+    private func age(of moment: ContinuousClock.Instant) -> Int {
+        let age = (ContinuousClock.now - moment).components
+        return Int(age.seconds) * 1_000 + Int(age.attoseconds / 1_000_000_000_000_000)
+    }
+
+    private func discard(_ batch: inout [Record]) {
+        batch.removeAll(keepingCapacity: true)
+        fetched.removeAll()
+        fetchedHeaders.removeAll()
+    }
+
+    private func append(_ record: consuming FetchedRecord, to batch: inout [Record]) {
+        let view = record.view
+        fetched.append(record)
+        counters.received(view.timestamp)
+        let headers = settings.readsHeaders ? fetchedHeaders.encode(view) : Headers()
+        batch.append(
+            Record(
+                topic: inputNumber, partition: view.partition, offset: view.offset,
+                timestamp: view.timestamp ?? 0, key: view.key, value: view.value, headers: headers))
+    }
+
+    public func start(partition: Int, at offset: Int64) throws { starts[partition] = offset }
+
+    /// Tells librdkafka where to start, once every assigned partition has been recovered.
+    private func answerAssignment() throws {
+        guard isUnanswered else { return }
+        let positions = assigned.compactMap { partition in
+            starts[partition].map { Position(inputName, partition, $0) }
+        }
+        precondition(positions.count == assigned.count, "assigned \(assigned), started \(starts)")
+        isUnanswered = false
+        counters.assigned(starts)
+        try consumer.assign(positions)
+        hasAssignment = true
+    }
+
+    public func commit(_ outbox: borrowing Outbox, positions: [InputPosition]) throws {
+        guard !outbox.isEmpty || !positions.isEmpty else { return }
+        let started = ContinuousClock.now
+        switch output {
+        case .transactions(let producer):
+            try commit(outbox, positions, by: producer)
+        case .atLeastOnce(let producer):
+            for entry in outbox.entries { try produce(outbox, entry, by: producer) }
+            try producer.flush()
+            try consumer.commit(positions.map { Position(inputName, $0.partition, $0.next) })
+        }
+        counters.committed(
+            outbox.entries.count, positions, taking: ContinuousClock.now - started)
+    }
+
+    private func commit(
+        _ outbox: borrowing Outbox, _ positions: [InputPosition], by producer: TransactionalProducer
+    ) throws {
+        var transaction = try producer.begin()
+        for entry in outbox.entries {
+            let topic = try topic(entry.topic)
+            let headers = outbox.headers(of: entry)
+            if headers.isEmpty {
+                try transaction.produce(
+                    topic, partition: entry.partition, key: outbox.key(of: entry),
+                    value: outbox.value(of: entry), timestampMilliseconds: entry.timestamp)
+            } else {
+                prepare(headers)
+                try transaction.produce(
+                    topic, partition: entry.partition, key: outbox.key(of: entry),
+                    value: outbox.value(of: entry), headers: outgoingHeaders,
+                    timestampMilliseconds: entry.timestamp)
+            }
+        }
+        if !positions.isEmpty {
+            try transaction.send(
+                positions.map { Position(inputName, $0.partition, $0.next) }, of: consumer)
+        }
+        try transaction.commit()
+    }
+
+    private func produce(
+        _ outbox: borrowing Outbox, _ entry: Outbox.Entry, by producer: IdempotentProducer
+    ) throws {
+        prepare(outbox.headers(of: entry))
+        try producer.produce(
+            topic(entry.topic), partition: entry.partition, key: outbox.key(of: entry),
+            value: outbox.value(of: entry), headers: outgoingHeaders,
+            timestampMilliseconds: entry.timestamp)
+    }
+
+    private func prepare(_ headers: Headers) {
+        let same = outgoingEncoded.lend { $0.equals(headers.encoded) }
+        guard !same || outgoingHeaders.count == 0 else { return }
+        outgoingEncoded = headers.encoded.copy()
+        outgoingHeaders.removeAll()
+        headers.forEach { outgoingHeaders.append($0, $1) }
+    }
+
+    public func committedOffset(partition: Int) throws -> Int64? {
+        let place = TopicPartition(inputName, partition)
+        // A transaction that the slot's last process left open is settled by now; another slot's may
+        // take until its timeout.
+        return try consumer.committed(
+            [place], timeoutMilliseconds: settings.recoveryStallMilliseconds)[place]
+    }
+
+    public func startOffset(partition: Int) throws -> Int64 {
+        let place = TopicPartition(inputName, partition)
+        return try offsets.offsets(of: [place])[place]!.first
+    }
+
+    public func read<Topic: RawRepresentable>(
+        _ topic: Topic, partition: Int, from first: Int64?, upTo end: Int64?,
+        _ body: (Record) throws -> Void
+    ) throws where Topic.RawValue == UInt16 {
+        let name = settings.topics[number: topic.rawValue]
+        let place = TopicPartition(name, partition)
+        let bounds = try offsets.offsets(of: [place])[place]!
+        let stop = end ?? bounds.end
+        if stop > bounds.end {
+            throw KafkaLogError(
+                description:
+                    "\(place) ends at offset \(bounds.end), before offset \(stop) that the group "
+                    + "\(settings.group) has committed: the topic was deleted and made again, or its log "
+                    + "was cut; restore a snapshot or reset the group and its checkpoints")
+        }
+        let start = max(first ?? bounds.first, 0)
+        guard start < stop else { return }
+        try read(topic.rawValue, Position(place, start), upTo: stop, body)
+    }
+
+    private func read(
+        _ number: UInt16, _ start: Position, upTo stop: Int64, _ body: (Record) throws -> Void
+    ) throws {
+        var reading = ConsumerSettings(client: settings.client, group: settings.group)
+        reading.reportsEnds = true
+        reading.queueBytes = min(settings.queueBytes, 64 << 20)
+        let reader = try Consumer(reading)
+        try reader.assign([start])
+        var headers = HeaderArena()
+        var count = 0
+        var countAtProgress = -1
+        var lastProgress = ContinuousClock.now
+        while true {
+            switch try reader.poll(timeoutMilliseconds: 100) {
+            case .record(let record):
+                let view = record.view
+                guard view.offset < stop else { return }
+                headers.removeAll()
+                try body(
+                    Record(
+                        topic: number, partition: view.partition, offset: view.offset,
+                        timestamp: view.timestamp ?? 0, key: view.key, value: view.value,
+                        headers: settings.readsHeaders ? headers.encode(view) : Headers()))
+                count += 1
+                if count & 4095 == 0 {
+                    recoveryProgress?(start.partition.topic, view.partition, view.offset, stop)
+                }
+                if view.offset + 1 == stop { return }
+            case .end(let position):
+                // Behind the last record stand only markers; or an open transaction holds the rest back.
+                if position.offset >= stop { return }
+            default:
+                if count > countAtProgress {
+                    countAtProgress = count
+                    lastProgress = ContinuousClock.now
+                } else if age(of: lastProgress) > settings.recoveryStallMilliseconds {
+                    throw KafkaLogError(
+                        description:
+                            "\(start.partition) could not be read up to offset \(stop): no record "
+                            + "came for \(settings.recoveryStallMilliseconds) ms; a transaction is open "
+                            + "there, or the broker does not answer")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+// One role in one slot on Kafka: the loop of the design, with what an operator sees around it.
+
+import JSON
+import KafkaTransactions
+import Streams
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Runs a step role until it is asked to stop, or dies of an error (`ExitCode`).
+///
+/// One thread. Collect, step, commit; recover what is assigned; tick quiet partitions; on SIGTERM write
+/// a checkpoint, so that an upgrade replays nothing.
+public final class KafkaWorker<Role: Step> {
+    public let worker: StepWorker<Role, KafkaLogClient>
+    private let log: KafkaLogClient
+    private let status: WorkerStatus
+    private let journal: Journal
+    private let watchdog: Watchdog
+    private let ticks: TickDriver<Role.State>?
+
+    private var moment = WorkerMoment()
+    private var published = ContinuousClock.now
+    /// Seconds that a turn may take. A commit is bounded by the transaction's timeout.
+    private let turnSeconds = 60
+
+    /// - Parameters:
+    ///   - checkpoints: the compacted topic for checkpoints and positions.
+    ///   - ticks: nil for roles that own no time.
+    public init<Topic: RawRepresentable>(
+        role: Role, log: KafkaLogClient, input: Topic, checkpoints: Topic,
+        limits: WorkerLimits = WorkerLimits(), ticks: TickRule<Role.State>? = nil,
+        status: WorkerStatus, journal: Journal, watchdog: Watchdog = Watchdog()
+    ) where Topic.RawValue == UInt16 {
+        self.log = log
+        self.status = status
+        self.journal = journal
+        self.watchdog = watchdog
+        worker = StepWorker(
+            role: role, client: log, group: log.settings.group, input: input,
+            checkpoints: checkpoints, limits: limits)
+        self.ticks = ticks.map { TickDriver($0, log.settings, input: input) }
+        log.recoveryProgress = { [weak self] topic, partition, at, end in
+            self?.recovering(topic, partition, at, end)
+        }
+    }
+
+    /// Works until `stop` is raised, then drains.
+    public func run(until stop: StopSignal) throws {
+        journal(.notice, "start", ("librdkafka", .text("\(LibraryVersion.running)")))
+        watchdog.start()
+        while !stop.isRaised {
+            // A turn may recover partitions, and says so while it does.
+            watchdog.expect(
+                within: max(turnSeconds, 2 * log.settings.recoveryStallMilliseconds / 1_000),
+                "a turn took too long")
+            let stepped = try worker.turn()
+            try afterTurn(stepped)
+        }
+        try drain()
+    }
+
+    /// Works until `stop` is raised, writes how it ended, and ends the process then and there: after an
+    /// error librdkafka 2.0.2 can hang in destroying a client, and nothing it could do would help.
+    public func runAndExit(until stop: StopSignal) -> Never {
+        do {
+            try run(until: stop)
+            _exit(ExitCode.done.rawValue)
+        } catch {
+            journal(.error, "end", ("reason", .text("\(error)")))
+            _exit(ExitCode(error).rawValue)
+        }
+    }
+
+    private func afterTurn(_ stepped: Int) throws {
+        noteRecoveries()
+        let phase: WorkerMoment.Phase = log.hasAssignment ? .running : .starting
+        if phase != moment.phase {
+            journal(
+                .notice, phase == .running ? "assigned" : "revoked",
+                ("partitions", .array(worker.ordinals.map { .integer(Int64($0.partition)) })))
+        }
+        for line in log.takeLog() where line.level <= 4 {
+            journal(
+                .debug, "librdkafka", ("subject", .text(line.subject)), ("text", .text(line.text)))
+        }
+        if phase == .running, let ticks {
+            try ticks.tick(
+                worker.ordinals.compactMap { partition, ordinal in
+                    worker.state(of: partition).map { (partition, ordinal, $0) }
+                })
+        }
+        guard phase != moment.phase || ContinuousClock.now - published > .milliseconds(250) else {
+            return
+        }
+        publish(phase)
+    }
+
+    private func noteRecoveries() {
+        for recovery in worker.takeRecoveries() {
+            moment.recoveries += 1
+            moment.recordsReplayed += recovery.replayed
+            journal(
+                .notice, "restored", ("partition", .integer(Int64(recovery.partition))),
+                ("rows", .integer(Int64(recovery.rows))), ("replayed", .integer(recovery.replayed)),
+                ("ordinal", .integer(recovery.ordinal)))
+        }
+    }
+
+    private func recovering(_ topic: String, _ partition: Int, _ at: Int64, _ end: Int64) {
+        watchdog.expect(within: turnSeconds, "recovery of \(topic)/\(partition) stands still")
+        guard ContinuousClock.now - published > .seconds(2) else { return }
+        journal(
+            .notice, "recovering", ("topic", .text(topic)),
+            ("partition", .integer(Int64(partition))),
+            ("offset", .integer(at)), ("end", .integer(end)))
+        publish(.recovering)
+    }
+
+    private func publish(_ phase: WorkerMoment.Phase) {
+        published = ContinuousClock.now
+        let lags = log.lags
+        moment.phase = phase
+        moment.counters = log.counters
+        moment.recordsIgnored = worker.recordsIgnored
+        moment.partitions = worker.ordinals.map {
+            PartitionStatus(
+                partition: $0.partition, ordinal: $0.ordinal, lag: lags[$0.partition] ?? 0)
+        }
+        let isBehind = moment.partitions.contains { $0.lag > 0 }
+        moment.lagSeconds =
+            isBehind
+            ? log.counters.newestTimestamp.map { max(0, Double(wallClock() - $0) / 1e3) } ?? 0 : 0
+        status.publish(moment)
+    }
+
+    /// Nothing uncommitted exists between turns: a checkpoint makes the next start replay nothing. The
+    /// membership is kept: the successor in this slot gets the partitions without a rebalance.
+    private func drain() throws {
+        publish(.draining)
+        watchdog.expect(within: turnSeconds, "the last checkpoint took too long")
+        try worker.checkpointAll()
+        watchdog.rest()
+        publish(.stopped)
+        journal(.notice, "stop", ("records_in", .integer(log.counters.recordsIn)))
+    }
+}

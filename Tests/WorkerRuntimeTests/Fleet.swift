@@ -1,0 +1,284 @@
+// A fleet of one role on a real broker, the faults that befall it, and the judge of what came out.
+
+import Bytes
+import Contracts
+import CountingRole
+import Foundation
+import JSON
+import KafkaTestBroker
+import KafkaTransactions
+import Streams
+import Testing
+
+@testable import WorkerRuntime
+
+/// Topics of a fleet, something to put into them, and a way to judge what comes out.
+final class Fleet {
+    let broker: RealBroker
+    let name = "fleet-\(UUID().uuidString.lowercased().prefix(8))"
+    let partitions: Int
+    let client: ClientProperties
+    let topics: TopicNames
+    private let producer: IdempotentProducer
+    private let offsets: Offsets
+    private var produced = 0
+    private var children: [Int: (id: pid_t, words: [String])] = [:]
+    private(set) var exits: [Int32] = []
+
+    init(_ broker: RealBroker, partitions: Int = 4) throws {
+        self.broker = broker
+        self.partitions = partitions
+        client = ClientProperties(bootstrapServers: broker.address)
+        topics = TopicNames(fleet: name)
+        let compacted = ["cleanup.policy": "compact"]
+        try Admin(client).create([
+            NewTopic(topics[.events], partitions: partitions),
+            NewTopic(topics[.scores], partitions: 3),
+            NewTopic(topics[.checkpoints], partitions: partitions, settings: compacted),
+        ])
+        producer = try IdempotentProducer(ProducerSettings(client: client))
+        offsets = try Offsets(client, group: "\(name).counter")
+    }
+
+    deinit { for (id, _) in children.values { kill(id, SIGKILL) } }
+
+    /// Appends records with 97 different keys.
+    func feed(_ count: Int) throws {
+        let topic = try producer.topic(topics[.events])
+        var headers = RecordHeaders()
+        headers.append("traceparent", "00-abc")
+        for _ in 0..<count {
+            let value = "{\"n\":\(produced)}"
+            try "k\(produced % 97)".lend { key in
+                try value.lend { value in
+                    try producer.produce(topic, key: key, value: value, headers: headers)
+                }
+            }
+            produced += 1
+        }
+        try producer.flush(timeoutMilliseconds: 60_000)
+    }
+
+    // Workers in processes
+
+    private static let program = URL(fileURLWithPath: CommandLine.arguments[0])
+        .deletingLastPathComponent().appendingPathComponent("CountingWorker").path
+
+    func start(slot: Int, _ more: String...) throws {
+        let words = [Self.program, broker.address, name, "\(slot)"] + more
+        children[slot] = (try spawn(words), words)
+    }
+
+    /// A second process in a slot, for `wait`.
+    func startTwin(slot: Int) throws -> pid_t {
+        try spawn([Self.program, broker.address, name, "\(slot)"])
+    }
+
+    private func spawn(_ words: [String]) throws -> pid_t {
+        var id: pid_t = 0
+        let code = WorkerRuntime.spawn(&id, words, errors: "\(broker.folder)/workers.err")
+        try #require(code == 0, "\(words[0]): \(String(cString: strerror(code)))")
+        return id
+    }
+
+    func signal(slot: Int, _ number: Int32) {
+        if let child = children[slot] { kill(child.id, number) }
+    }
+
+    /// Starts again what has ended with a code that allows it; says which codes there were.
+    func tend() throws {
+        for (slot, child) in children {
+            var status: Int32 = 0
+            guard waitpid(child.id, &status, WNOHANG) == child.id else { continue }
+            let code = Self.code(status)
+            exits.append(code)
+            let allowsRestart = code < 0 || ExitCode(rawValue: code)?.allowsRestart == true
+            children[slot] = allowsRestart ? (try spawn(child.words), child.words) : nil
+        }
+    }
+
+    /// The exit code, or minus the signal.
+    static func code(_ status: Int32) -> Int32 {
+        status & 0x7F == 0 ? status >> 8 & 0xFF : -(status & 0x7F)
+    }
+
+    /// Waits for a process to end by itself; kills it when that takes too long.
+    func wait(_ id: pid_t) -> Int32 {
+        let deadline = ContinuousClock.now + .seconds(30)
+        var status: Int32 = 0
+        while waitpid(id, &status, WNOHANG) != id {
+            if ContinuousClock.now > deadline { kill(id, SIGKILL) }
+            usleep(5_000)
+        }
+        return Self.code(status)
+    }
+
+    /// SIGTERM; the exit code.
+    func stop(slot: Int) -> Int32 {
+        guard let child = children.removeValue(forKey: slot) else { return -1 }
+        kill(child.id, SIGTERM)
+        return wait(child.id)
+    }
+
+    /// Lines that workers wrote.
+    var journal: [JSONValue] {
+        let text =
+            (try? String(contentsOfFile: "\(broker.folder)/workers.err", encoding: .utf8)) ?? ""
+        return text.split(separator: "\n").compactMap { try? JSONValue(parsing: String($0)) }
+            .filter { $0["worker"]?.text?.hasPrefix(name) == true }
+    }
+
+    /// The last lines of the journal, for a failure's message.
+    var newestLines: String { journal.suffix(12).map(\.canonicalText).joined(separator: "\n") }
+
+    // Progress
+
+    private var inputs: [TopicPartition] {
+        (0..<partitions).map { TopicPartition(topics[.events], $0) }
+    }
+
+    /// Records that the group has committed, markers counted in.
+    func progress() throws -> Int64 {
+        try offsets.committed(inputs, timeoutMilliseconds: 30_000).values.reduce(0, +)
+    }
+
+    /// Appends records and tends the fleet until it has committed some of them; proof that it works.
+    func feedAndProveWork(_ count: Int, within seconds: Int = 60) throws {
+        let start = try progress()
+        let more = Int64(count / 10)
+        try feed(count)
+        try until(seconds, "progress beyond \(start)") {
+            try self.tend()
+            return try self.progress() >= start + more
+        }
+    }
+
+    /// Tends the fleet until nothing is left to read.
+    func drain(within seconds: Int = 90) throws {
+        try until(seconds, "lag 0") {
+            try self.tend()
+            let committed = try self.offsets.committed(self.inputs, timeoutMilliseconds: 30_000)
+            let lag = try self.offsets.lag(
+                behind: self.inputs.map { Position($0, committed[$0] ?? 0) },
+                timeoutMilliseconds: 30_000)
+            return lag.values.allSatisfy { $0 == .none }
+        }
+    }
+
+    private func until(_ seconds: Int, _ what: String, _ condition: () throws -> Bool) throws {
+        let deadline = ContinuousClock.now + .seconds(seconds)
+        var last: (any Error)?
+        while ContinuousClock.now < deadline {
+            do {
+                if try condition() { return }
+            } catch let error as KafkaError where error.remedy == .retry { last = error }
+        }
+        Issue.record(
+            "no \(what) in \(seconds) s; \(last.map { "\($0)" } ?? "no error"); \(exits); \(newestLines)"
+        )
+    }
+
+    // The judge
+
+    /// Everything committed in a partition.
+    func read(_ topic: Topic, _ partition: Int) throws -> [(key: String?, value: [UInt8]?)] {
+        let place = TopicPartition(topics[topic], partition)
+        let end = try offsets.offsets(of: [place])[place]!.end
+        var settings = ConsumerSettings(client: client, group: "judge")
+        settings.reportsEnds = true
+        let consumer = try Consumer(settings)
+        try consumer.assign([Position(place, 0)])
+        var result: [(key: String?, value: [UInt8]?)] = []
+        let deadline = ContinuousClock.now + .seconds(60)
+        while ContinuousClock.now < deadline {
+            switch try consumer.poll(timeoutMilliseconds: 200) {
+            case .record(let record):
+                result.append((record.view.key?.text, record.view.value?.copy()))
+            case .end(let position):
+                if position.offset >= end { return result }
+            default: break
+            }
+        }
+        Issue.record("\(place) could not be read up to \(end)")
+        return result
+    }
+
+    /// What differs from a run that nothing happened to; empty is exactly once.
+    ///
+    /// Every key must have been counted 1, 2, 3, … in order, as often as it was fed; and the worker's
+    /// own hash of its outputs must be that of a worker on a MemoryLog that reads the same records.
+    func differences() throws -> [String] {
+        var result: [String] = []
+        let inputs = try (0..<partitions).map { try read(.events, $0) }
+        var wanted: [String: Int] = [:]
+        for (key, _) in inputs.joined() { if let key { wanted[key, default: 0] += 1 } }
+        var counted: [String: Int] = [:]
+        for partition in 0..<3 {
+            for (key, value) in try read(.scores, partition) {
+                counted[key!, default: 0] += 1
+                let text = String(decoding: value!, as: UTF8.self)
+                if text != "\(counted[key!]!)" {
+                    result.append("\(key!): \(text) where \(counted[key!]!) was due")
+                }
+            }
+        }
+        for (key, count) in wanted.sorted(by: { $0.key < $1.key }) where counted[key] != count {
+            result.append("\(key): counted \(counted[key] ?? 0) of \(count)")
+        }
+        let memory = try memoryRun(inputs)
+        for partition in 0..<partitions {
+            let position = try read(.checkpoints, partition)
+                .last { $0.key == "\(name).counter/\(partition)/position" }?.value
+            guard let position else {
+                if !inputs[partition].isEmpty {
+                    result.append("partition \(partition): no position")
+                }
+                continue
+            }
+            let (ordinal, hash) = position.withUnsafeBytes {
+                (
+                    $0.loadUnaligned(fromByteOffset: 8, as: Int64.self),
+                    $0.loadUnaligned(fromByteOffset: 16, as: Hash128.self)
+                )
+            }
+            if ordinal != inputs[partition].count {
+                result.append(
+                    "partition \(partition): ordinal \(ordinal) of \(inputs[partition].count)")
+            }
+            if hash != memory.outputHash(of: partition) {
+                result.append("partition \(partition): outputs differ from those on a MemoryLog")
+            }
+        }
+        return result
+    }
+
+    private func memoryRun(
+        _ inputs: [[(key: String?, value: [UInt8]?)]]
+    ) throws -> StepWorker<Counter, MemoryLogClient> {
+        let log = MemoryLog(
+            topics: Topic.allCases.map {
+                MemoryTopic(
+                    name: $0.name, partitions: $0 == .scores ? 3 : partitions,
+                    isCompacted: $0.isCompacted)
+            })
+        for (partition, records) in inputs.enumerated() {
+            for (key, value) in records {
+                try (key ?? "").lend { key in
+                    try (value ?? []).lend { value in
+                        _ = try log.append(
+                            Topic.events, partition: partition, key: key.isEmpty ? nil : key,
+                            value: value)
+                    }
+                }
+            }
+        }
+        let worker = StepWorker(
+            role: Counter(),
+            client: MemoryLogClient(
+                log, group: "\(name).counter", input: Topic.events, transactionalID: "t"),
+            group: "\(name).counter", input: Topic.events, checkpoints: Topic.checkpoints)
+        try worker.turn()
+        while try worker.turn() > 0 {}
+        return worker
+    }
+}

@@ -1,0 +1,275 @@
+import Bytes
+import Contracts
+import CountingRole
+import Foundation
+import JSON
+import KafkaTestBroker
+import KafkaTransactions
+import Synchronization
+import Testing
+
+@testable import WorkerRuntime
+
+/// A worker on a thread of this process.
+final class BackgroundWorker: Sendable {
+    let lines = Lines()
+    private let stop = Atomic<Bool>(false)
+    private let ended = DispatchSemaphore(value: 0)
+    private let code = Mutex(ExitCode.bug)
+
+    init(_ process: CountingProcess) {
+        let thread = Thread { [self] in
+            let lines = lines
+            let code = process.run(
+                until: StopSignal { self.stop.load(ordering: .relaxed) },
+                journal: Journal(worker: "w", level: .debug) { lines.append($0) },
+                watchdog: Watchdog { _ in })
+            self.code.withLock { $0 = code }
+            ended.signal()
+        }
+        thread.start()
+    }
+
+    /// Asks it to drain and waits.
+    func end() -> ExitCode {
+        stop.store(true, ordering: .relaxed)
+        return wait()
+    }
+
+    /// Waits until it ends by itself.
+    func wait() -> ExitCode {
+        guard ended.wait(timeout: .now() + 60) == .success else {
+            Issue.record("the worker did not end")
+            return .bug
+        }
+        return code.withLock { $0 }
+    }
+}
+
+/// Workers on a real broker, in this process and in processes that are killed.
+@Suite(.serialized, .enabled(if: RealBroker.isAvailable, Comment(rawValue: RealBroker.absence)))
+struct KafkaWorkerTests {
+    let broker: RealBroker
+    let fleet: Fleet
+
+    init() throws {
+        broker = try RealBroker.shared()
+        fleet = try Fleet(broker)
+    }
+
+    func process(slot: Int = 0) -> CountingProcess {
+        CountingProcess(address: broker.address, fleet: fleet.name, slot: slot)
+    }
+
+    /// Runs a worker here until nothing is left to read, then drains it.
+    func run(_ process: CountingProcess) throws -> BackgroundWorker {
+        let worker = BackgroundWorker(process)
+        try fleet.drain(within: 40)
+        #expect(worker.end() == .done, "\(worker.lines.all)")
+        return worker
+    }
+
+    func replayed(_ worker: BackgroundWorker) -> [Int64] {
+        worker.lines.all.compactMap { try? JSONValue(parsing: $0) }
+            .filter { $0["event"]?.text == "restored" }.compactMap { $0["replayed"]?.integer }
+    }
+
+    @Test func `a worker that is stopped and started again counts on, and replays nothing`() throws
+    {
+        try fleet.feed(5_000)
+        let first = try run(process())
+        #expect(replayed(first) == [])
+        #expect(first.lines.events.contains("assigned") && first.lines.events.last == "stop")
+        try fleet.feed(3_000)
+        let second = try run(process())
+        #expect(replayed(second) == [0, 0, 0, 0], "SIGTERM left a checkpoint")
+        #expect(try fleet.differences() == [])
+        let scores = try fleet.read(.scores, 0).count + fleet.read(.scores, 1).count
+        #expect(try scores + fleet.read(.scores, 2).count == 8_000)
+    }
+
+    @Test func `the judge sees a record that is doubled, lost or altered`() throws {
+        try fleet.feed(500)
+        _ = try run(process())
+        #expect(try fleet.differences() == [])
+        let producer = try IdempotentProducer(ProducerSettings(client: fleet.client))
+        let topic = try producer.topic(fleet.topics[.scores])
+        try "k1".lend { key in
+            try "6".lend { value in try producer.produce(topic, key: key, value: value) }
+        }
+        try producer.flush()
+        #expect(try fleet.differences().contains { $0.hasPrefix("k1: ") })
+    }
+
+    @Test func `a worker killed in mid-flight loses and repeats nothing`() throws {
+        try fleet.start(slot: 0)
+        for _ in 0..<4 {
+            try fleet.feedAndProveWork(4_000)
+            fleet.signal(slot: 0, SIGKILL)
+            try fleet.feedAndProveWork(1_000)
+        }
+        try fleet.drain()
+        #expect(fleet.stop(slot: 0) == 0)
+        #expect(fleet.exits.filter { $0 == -SIGKILL }.count == 4)
+        #expect(try fleet.differences() == [])
+        let replayed = fleet.journal.filter { $0["event"]?.text == "restored" }
+            .compactMap { $0["replayed"]?.integer }
+        #expect(replayed.contains { $0 > 0 }, "some recovery had to replay")
+    }
+
+    @Test func `the second process in a slot fences the first, which says so`() throws {
+        try fleet.start(slot: 0)
+        try fleet.feedAndProveWork(500)
+        let twin = try fleet.startTwin(slot: 0)
+        defer { kill(twin, SIGKILL) }
+        // The first one is tended: it comes back, is fenced or fences, until one of them is gone.
+        let deadline = ContinuousClock.now + .seconds(40)
+        while !fleet.exits.contains(76), ContinuousClock.now < deadline {
+            try fleet.feed(50)
+            try fleet.tend()
+        }
+        #expect(fleet.exits.contains(76), "\(fleet.exits) \(fleet.newestLines)")
+        fleet.signal(slot: 0, SIGKILL)
+        kill(twin, SIGKILL)
+        _ = fleet.wait(twin)
+        try fleet.drain()
+        #expect(fleet.stop(slot: 0) == 0)
+        #expect(try fleet.differences() == [])
+    }
+
+    @Test func `a worker that slept beyond its session never commits again`() throws {
+        try fleet.start(slot: 0)
+        try fleet.start(slot: 1)
+        try fleet.feedAndProveWork(4_000)
+        fleet.signal(slot: 0, SIGSTOP)
+        // The other slot takes over once the session (6 s) has ended.
+        try fleet.feed(4_000)
+        try fleet.drain(within: 60)
+        fleet.signal(slot: 0, SIGCONT)
+        try fleet.feed(4_000)
+        try fleet.drain(within: 60)
+        #expect(fleet.stop(slot: 0) == 0, "\(fleet.exits) \(fleet.newestLines)")
+        #expect(fleet.stop(slot: 1) == 0)
+        #expect(try fleet.differences() == [])
+    }
+
+    @Test func `workers that join and leave share the partitions, and nothing is lost or repeated`()
+        throws
+    {
+        try fleet.start(slot: 0)
+        try fleet.feedAndProveWork(3_000)
+        try fleet.start(slot: 1)
+        try fleet.feedAndProveWork(3_000)
+        try fleet.start(slot: 2)
+        try fleet.feed(3_000)
+        try fleet.drain()
+        #expect(fleet.stop(slot: 1) == 0)
+        try fleet.feed(3_000)
+        // A static member keeps its partitions until its session ends; then the others have them.
+        try fleet.drain(within: 60)
+        #expect(fleet.stop(slot: 0) == 0)
+        #expect(fleet.stop(slot: 2) == 0)
+        #expect(try fleet.differences() == [])
+    }
+
+    @Test func `a broker that is killed comes back to the same counts`() throws {
+        try fleet.start(slot: 0)
+        try fleet.start(slot: 1)
+        try fleet.feedAndProveWork(3_000)
+        broker.kill()
+        try broker.restart()
+        try fleet.feed(3_000)
+        try fleet.drain(within: 90)
+        #expect(fleet.stop(slot: 0) == 0)
+        #expect(fleet.stop(slot: 1) == 0)
+        #expect(try fleet.differences() == [])
+    }
+
+    @Test func `at-least-once is caught by the same judge`() throws {
+        try fleet.start(slot: 0, "at-least-once")
+        var flagged = false
+        for _ in 0..<20 where !flagged {
+            try fleet.feed(2_000)
+            fleet.signal(slot: 0, SIGKILL)
+            try fleet.tend()
+            // Either the worker itself sees that outputs and offsets parted, or the outputs show it.
+            flagged = fleet.exits.contains(ExitCode.badData.rawValue)
+        }
+        if !flagged { flagged = try !fleet.differences().isEmpty }
+        #expect(flagged)
+    }
+
+    @Test func `a topic that was deleted and made again is refused with a sentence`() throws {
+        try fleet.feed(1_000)
+        _ = try run(process())
+        let admin = try Admin(fleet.client)
+        try admin.delete(topics: [fleet.topics[.events]])
+        let deadline = ContinuousClock.now + .seconds(20)
+        while try admin.topicNames().contains(fleet.topics[.events]), ContinuousClock.now < deadline
+        {}
+        try admin.create([NewTopic(fleet.topics[.events], partitions: 4)])
+        let worker = BackgroundWorker(process())
+        let code = worker.wait()
+        #expect(code == .badData || code == .settings || code == .restart, "\(worker.lines.all)")
+        #expect(worker.lines.events.last == "end")
+        #expect(!worker.lines.events.contains("restored"))
+    }
+
+    @Test func `quiet partitions get ticks while something waits`() throws {
+        var ticking = process()
+        ticking.tickMilliseconds = 50
+        try fleet.feed(400)
+        let worker = BackgroundWorker(ticking)
+        func ticks() throws -> [Int] {
+            try (0..<4).map { try fleet.read(.events, $0).filter { $0.key == nil }.count }
+        }
+        let deadline = ContinuousClock.now + .seconds(30)
+        while try ticks().contains(where: { $0 < 3 }), ContinuousClock.now < deadline {}
+        #expect(worker.end() == .done)
+        // One more may have been on its way when the third was counted.
+        #expect(try ticks().allSatisfy { (3...5).contains($0) })
+        #expect(
+            try fleet.differences() == [], "ticks are records: they are replayed like any other")
+    }
+
+    @Test func `status over HTTP shows a worker at work`() throws {
+        let port = 20_000 + Int(getpid()) % 10_000
+        var served = process()
+        served.http = "127.0.0.1:\(port)"
+        try fleet.feed(1_000)
+        let worker = BackgroundWorker(served)
+        try fleet.drain()
+        let deadline = ContinuousClock.now + .seconds(10)
+        var status: JSONValue?
+        while ContinuousClock.now < deadline, status?["records_in"]?.integer != 1_000 {
+            let answer = try http(port, "GET /status")
+            status = try JSONValue(parsing: String(answer.split(separator: "\r\n\r\n").last!))
+        }
+        #expect(status?["phase"]?.text == "running")
+        #expect(status?["records_in"]?.integer == 1_000)
+        #expect(status?["lag_records"]?.integer == 0)
+        #expect(status?["partitions"]?.array?.count == 4)
+        #expect(try http(port, "GET /health/ready").hasPrefix("HTTP/1.1 200"))
+        #expect(worker.end() == .done)
+    }
+
+    @Test func `a worker without a broker says that it cannot be reached`() throws {
+        var settings = KafkaLogSettings(
+            client: ClientProperties(bootstrapServers: "127.0.0.1:1"), fleet: "f", role: "r",
+            slot: 0)
+        settings.queueBytes = 1 << 20
+        let started = ContinuousClock.now
+        let error = #expect(throws: KafkaError.self) {
+            _ = try KafkaLogClient(settings, input: Topic.events, connectMilliseconds: 1_000)
+        }
+        #expect(error.map { ExitCode($0) } == .unavailable)
+        #expect(ContinuousClock.now - started < .seconds(10))
+    }
+
+    @Test func `a worker without its topics says which one is missing`() throws {
+        let lost = CountingProcess(address: broker.address, fleet: "nobody", slot: 0)
+        let worker = BackgroundWorker(lost)
+        #expect(worker.wait() == .settings)
+        #expect(worker.lines.all.last?.contains("nobody.events") == true, "\(worker.lines.all)")
+    }
+}

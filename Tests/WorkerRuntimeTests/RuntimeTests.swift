@@ -1,0 +1,226 @@
+import Bytes
+import Foundation
+import JSON
+import KafkaTransactions
+@testable import Streams
+import Synchronization
+import Testing
+
+@testable import WorkerRuntime
+
+@Suite struct ExitCodeTests {
+    @Test(arguments: [
+        (KafkaError.Remedy.fixSettings, ExitCode.settings), (.retry, .unavailable),
+        (.restart, .restart), (.standBack, .fenced),
+    ])
+    func `a remedy has its exit code`(remedy: KafkaError.Remedy, code: ExitCode) {
+        let error = KafkaError(operation: "o", code: 0, reason: "r", remedy: remedy)
+        #expect(ExitCode(error) == code)
+    }
+
+    @Test
+    func `a quarantined partition and wrong settings are for a person, the rest starts again`() {
+        #expect(ExitCode(Quarantine(partition: 0, reason: "r")) == .badData)
+        #expect(ExitCode(WorkerSettingsError("s")) == .settings)
+        #expect(ExitCode(KafkaLogError(description: "d")) == .restart)
+        #expect(ExitCode(CancellationError()) == .bug)
+        #expect(
+            [ExitCode.restart, .fenced, .unavailable, .bug, .done, .badData, .settings].map(
+                \.allowsRestart)
+                == [true, true, true, true, false, false, false])
+    }
+}
+
+@Suite struct RestartPolicyTests {
+    @Test func `waits double up to the longest, and start anew after a steady run`() {
+        var policy = RestartPolicy()
+        let waits = (0..<12).map { _ in
+            policy.wait(after: .restart, ranMilliseconds: 100, jitter: 0.5)!
+        }
+        #expect(waits.prefix(4) == [100, 200, 400, 800])
+        #expect(waits.last == 30_000)
+        #expect(policy.wait(after: .restart, ranMilliseconds: 60_000, jitter: 0.5) == 100)
+    }
+
+    @Test func `jitter keeps a wait between half and one and a half`() {
+        var policy = RestartPolicy()
+        #expect(policy.wait(after: .restart, ranMilliseconds: 60_000, jitter: 0) == 50)
+        #expect(policy.wait(after: .restart, ranMilliseconds: 60_000, jitter: 0.999)! < 150)
+    }
+
+    @Test func `who was fenced waits at least ten seconds`() {
+        var policy = RestartPolicy()
+        #expect(policy.wait(after: .fenced, ranMilliseconds: 100, jitter: 0.5) == 10_000)
+    }
+
+    @Test func `what no restart can help is not started again`() {
+        var policy = RestartPolicy()
+        for code in [ExitCode.done, .badData, .settings] {
+            #expect(policy.wait(after: code, ranMilliseconds: 100, jitter: 0.5) == nil)
+        }
+    }
+}
+
+@Suite struct SupervisorTests {
+    let lines = Lines()
+
+    func supervisor(_ script: String) -> Supervisor {
+        let lines = lines
+        return Supervisor(
+            [SupervisedProcess(name: "p", path: "/bin/sh", arguments: ["-c", script])],
+            journal: Journal(worker: "w") { lines.append($0) })
+    }
+
+    @Test func `a process that says restart is started again, one that says settings ends all`() {
+        let path = NSTemporaryDirectory() + "coldstream-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        // The third run says that its settings are wrong.
+        let code = supervisor(
+            "echo >>\(path); [ $(wc -l <\(path)) -lt 3 ] && exit 75; exit 78"
+        ).run(until: StopSignal { false })
+        #expect(code == .settings)
+        #expect(
+            lines.events == [
+                "process started", "process ended", "process started",
+                "process ended", "process started", "process ended",
+            ])
+    }
+
+    @Test func `a stop drains the processes`() {
+        let started = ContinuousClock.now
+        let lines = lines
+        let code = supervisor("trap 'exit 0' TERM; while :; do sleep 0.05; done")
+            .run(until: StopSignal { lines.events.contains("process started") })
+        #expect(code == .done)
+        #expect(ContinuousClock.now - started < .seconds(20))
+    }
+
+    @Test func `a process that a signal ended is started again`() {
+        let lines = lines
+        let code = supervisor("kill -9 $$")
+            .run(until: StopSignal { lines.events.filter { $0 == "process ended" }.count >= 2 })
+        #expect(code == .done)
+        #expect(lines.all.contains { $0.contains("\"exit\":75") })
+    }
+}
+
+/// Journal lines of a test.
+final class Lines: Sendable {
+    private let lines = Mutex<[String]>([])
+    func append(_ line: String) { lines.withLock { $0.append(line) } }
+    var all: [String] { lines.withLock { $0 } }
+    var events: [String] {
+        all.compactMap { (try? JSONValue(parsing: $0))?["event"]?.text }
+    }
+}
+
+@Suite struct StatusTests {
+    let status = WorkerStatus(fleet: "f", worker: "f.r.0", version: "1", library: "2.0.2")
+
+    @Test func `a journal line is one JSON object, and less important ones are not written`() throws
+    {
+        let lines = Lines()
+        let journal = Journal(worker: "w", level: .warning) { lines.append($0) }
+        journal(.notice, "quiet")
+        journal(.error, "loud", ("reason", .text("a \"b\"\nc")), ("count", .integer(3)))
+        #expect(lines.all.count == 1)
+        #expect(lines.all[0].hasSuffix("\n"))
+        let line = try JSONValue(parsing: lines.all[0])
+        #expect(line["event"]?.text == "loud" && line["level"]?.text == "error")
+        #expect(line["worker"]?.text == "w" && line["count"]?.integer == 3)
+        #expect(line["reason"]?.text == "a \"b\"\nc")
+        #expect((line["time_ms"]?.integer ?? 0) > 1_600_000_000_000)
+    }
+
+    @Test func `lag counts what the log has grown by since its end was reached`() {
+        var counters = LogCounters()
+        counters.assigned([0: 10, 1: 10, 2: 10])
+        #expect(counters.lags { _ in nil } == [0: 0, 1: 0, 2: 0], "nothing is known yet")
+        #expect(counters.lags { _ in 15 } == [0: 5, 1: 5, 2: 5])
+        counters.committed(0, [InputPosition(partition: 0, next: 14)], taking: .zero)
+        counters.reached(end: 15, partition: 0)
+        #expect(counters.lags { _ in 15 }[0] == 0, "a marker stands at 14")
+        #expect(counters.lags { _ in 18 }[0] == 3)
+    }
+
+    @Test func `metrics are Prometheus text with the fleet and the worker`() {
+        var moment = WorkerMoment()
+        moment.phase = .running
+        moment.partitions = [PartitionStatus(partition: 3, ordinal: 7, lag: 2)]
+        moment.extra = [("coldstream_auc", "Prequential AUC.", 0.75)]
+        status.publish(moment)
+        let lines = status.metrics.split(separator: "\n")
+        #expect(
+            lines.contains("coldstream_lag_records{fleet=\"f\",worker=\"f.r.0\",partition=\"3\"} 2")
+        )
+        #expect(lines.contains("# TYPE coldstream_records_in_total counter"))
+        #expect(lines.contains("coldstream_auc{fleet=\"f\",worker=\"f.r.0\"} 0.75"))
+        #expect(lines.contains("coldstream_ready{fleet=\"f\",worker=\"f.r.0\"} 1"))
+        for line in lines where !line.hasPrefix("#") {
+            #expect(
+                line.hasPrefix("coldstream_") && Double(line.split(separator: " ").last!) != nil)
+        }
+    }
+
+    @Test func `the server answers its four paths and nothing else`() throws {
+        let server = try StatusServer(status, address: "127.0.0.1:0")
+        #expect(try http(server.port, "GET /health/live").hasPrefix("HTTP/1.1 200"))
+        #expect(try http(server.port, "GET /health/ready").hasPrefix("HTTP/1.1 503"))
+        var moment = WorkerMoment()
+        moment.phase = .running
+        status.publish(moment)
+        #expect(try http(server.port, "GET /health/ready").hasPrefix("HTTP/1.1 200"))
+        #expect(try http(server.port, "GET /metrics").contains("coldstream_commits_total"))
+        let body = try http(server.port, "GET /status").split(separator: "\r\n\r\n").last!
+        #expect(try JSONValue(parsing: String(body))["phase"]?.text == "running")
+        #expect(try http(server.port, "GET /etc/passwd").hasPrefix("HTTP/1.1 404"))
+        #expect(try http(server.port, "POST /status").hasPrefix("HTTP/1.1 405"))
+    }
+
+    @Test func `an address that cannot be listened on is a setting to fix`() throws {
+        let server = try StatusServer(status, address: "127.0.0.1:0")
+        for address in ["nonsense", "127.0.0.1:\(server.port)", "no.such.address:1"] {
+            let error = #expect(throws: WorkerSettingsError.self) {
+                _ = try StatusServer(status, address: address)
+            }
+            #expect(error?.description.contains(address) == true)
+        }
+    }
+
+    @Test func `a watchdog knows what was expected and when`() {
+        let watchdog = Watchdog { _ in }
+        let now = ContinuousClock.now
+        #expect(watchdog.overdue(at: now + .seconds(1_000)) == nil)
+        watchdog.expect(within: 10, "a turn")
+        #expect(watchdog.overdue(at: now + .seconds(9)) == nil)
+        #expect(watchdog.overdue(at: now + .seconds(11)) == "a turn")
+        watchdog.rest()
+        #expect(watchdog.overdue(at: now + .seconds(11)) == nil)
+    }
+}
+
+/// One request over a plain socket; returns everything that came back.
+func http(_ port: Int, _ request: String) throws -> String {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = in_port_t(port).bigEndian
+    address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
+    let code = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+        }
+    }
+    try #require(code == 0)
+    let text = "\(request) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    _ = text.withCString { send(descriptor, $0, strlen($0), 0) }
+    var answer: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while true {
+        let count = recv(descriptor, &buffer, buffer.count, 0)
+        guard count > 0 else { break }
+        answer += buffer[0..<count]
+    }
+    return String(decoding: answer, as: UTF8.self)
+}
