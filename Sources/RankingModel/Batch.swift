@@ -44,6 +44,8 @@ public struct TextStore: @unchecked Sendable {
 ///
 /// - domain: 0..<M. - itemID, userID, queryID: table rows, 0 = unknown.
 /// - itemText, queryText: rows of `texts`, -1 = missing.
+/// - itemIsQuery, historyIsQuery: empty = none is. Where true the item *is* a query (content query
+///   recommendation): its id is a row of the query table, its text goes through the query's projection.
 /// - queryPresent: false = there is no query; its id and text are then ignored.
 /// - historyID, historyText: clicked items of all rows, flattened; `historyOffsets` as in `Bags`.
 /// - itemSparse, userSparse, context: one entry a field of the configuration, in its order.
@@ -54,11 +56,13 @@ public final class Batch {
     public var userID: [Int32] = []
     public var itemID: [Int32] = []
     public var itemText: [Int32] = []
+    public var itemIsQuery: [Bool] = []
     public var queryPresent: [Bool] = []
     public var queryID: [Int32] = []
     public var queryText: [Int32] = []
     public var historyID: [Int32] = []
     public var historyText: [Int32] = []
+    public var historyIsQuery: [Bool] = []
     public var historyOffsets: [Int32] = [0]
     public var itemSparse: [Bags] = []
     public var userSparse: [Bags] = []
@@ -84,6 +88,8 @@ public final class Batch {
         clear(&userID)
         clear(&itemID)
         clear(&itemText)
+        clear(&itemIsQuery)
+        clear(&historyIsQuery)
         clear(&queryPresent)
         clear(&queryID)
         clear(&queryText)
@@ -117,12 +123,24 @@ public final class Batch {
         let texts = texts?.rows ?? 0
         let checks: [(String, [Int32], Int, Int32)] = [
             ("domain", domain, c.M, 0), ("user.id", userID, tables[2].rows, 0),
-            ("item.id", itemID, tables[0].rows, 0), ("query.id", queryID, tables[1].rows, 0),
-            ("hist.id", historyID, tables[0].rows, 0), ("item.text", itemText, texts, -1),
+            ("query.id", queryID, tables[1].rows, 0), ("item.text", itemText, texts, -1),
             ("query.text", queryText, texts, -1), ("hist.text", historyText, texts, -1),
         ]
         for (name, values, limit, least) in checks {
             if let value = out(values, limit, from: least) { return "\(name) \(value) of \(limit)" }
+        }
+        for (name, ids, areQueries) in [
+            ("item.id", itemID, itemIsQuery), ("hist.id", historyID, historyIsQuery),
+        ] {
+            if !areQueries.isEmpty, areQueries.count != ids.count {
+                return "\(name) has kinds amiss"
+            }
+            for (i, id) in ids.enumerated() {
+                let table = areQueries.isEmpty || !areQueries[i] ? 0 : 1
+                if id < 0 || Int(id) >= tables[table].rows {
+                    return "\(name) \(id) of \(tables[table].rows)"
+                }
+            }
         }
         if historyID.count != historyText.count || Int(historyOffsets[B]) != historyID.count {
             return "the history has \(historyID.count) ids and \(historyText.count) texts"

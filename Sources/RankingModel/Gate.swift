@@ -179,3 +179,31 @@ extension Network {
         }
     }
 }
+
+/// How much a domain listens to each aspect, for people to look at.
+public struct GateMeans: Sendable, Equatable {
+    public var domain: Int
+    public var rows: Int
+    /// Mean weights of the item's id, text and fields, over the domain's rows.
+    public var item: [Float]
+    /// Mean weights of the query's id and text, over all rows; the rest is rows without a query.
+    public var query: [Float]
+}
+
+extension Network {
+    /// The gates' mean weights by domain in the last pass.
+    public func gateMeans() -> [GateMeans] {
+        segments.map { segment in
+            func mean(_ gate: GatePass) -> [Float] {
+                (0..<gate.K).map { k in
+                    (segment.lower..<segment.upper).reduce(Float(0)) {
+                        $0 + gate.weights[$1 * gate.K + k]
+                    } / Float(segment.count)
+                }
+            }
+            return GateMeans(
+                domain: segment.domain, rows: segment.count, item: mean(encoded.itemGate),
+                query: mean(encoded.queryGate))
+        }
+    }
+}

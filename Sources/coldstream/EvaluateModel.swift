@@ -1,5 +1,6 @@
 // `coldstream evaluate ranklens DIR`: the network's variants on RankLens beside the reference program.
 
+import Foundation
 import ModelStudies
 import RankingModel
 
@@ -13,7 +14,10 @@ func evaluateRankLens(folder: String, seeds: Int, variants: [String]) throws {
     var rows: [JointStudy.Row] = []
     for variant in variants {
         var row = JointStudy.Row(name: variant)
-        for seed in 0..<seeds { row.runs.append(study.run(variant, seed: UInt64(seed))) }
+        for seed in 0..<seeds {
+            FileHandle.standardError.write(Data("\(variant), seed \(seed)\n".utf8))
+            row.runs.append(study.run(variant, seed: UInt64(seed)))
+        }
         print(JointReport.line(row))
         rows.append(row)
     }
@@ -27,6 +31,7 @@ func evaluateOnline(folder: String, seeds: Int) throws {
     for seed in 0..<seeds {
         var means: [String: [Double]] = [:]
         for held in OnlineStudy.held {
+            FileHandle.standardError.write(Data("\(held), seed \(seed)\n".utf8))
             for (name, report) in study.run(held: held, seed: UInt64(seed)) {
                 let old = means[name] ?? Array(repeating: 0, count: 6)
                 means[name] = zip(old, report.values).map { $0 + $1 / 4 }

@@ -128,6 +128,56 @@ import Testing
         }
     }
 
+    @Test func `an item that is a query goes through the query's table and projection`() {
+        var c = smallConfiguration().variant("mdf")
+        c.n_item = c.n_query
+        let parameters = perturbedParameters(c, seed: 2)
+        // Give items the very weights that queries have.
+        for part in ["proj.weight", "proj.bias", "ln.weight", "ln.bias"] {
+            for kind in ["id", "text"] {
+                let query = parameters.layout.tensor("query.\(kind).\(part)")!
+                let item = parameters.layout.tensor("item.\(kind).\(part)")!
+                (parameters.block.base + item.range.lowerBound).update(
+                    from: parameters.block.base + query.range.lowerBound, count: query.range.count)
+            }
+        }
+        let tables = parameters.tables
+        tables[0].weights.base.update(from: tables[1].weights.base, count: c.n_query * c.d_id)
+        let network = Network(parameters)
+        let (batch, memory) = randomBatch(c, rows: 40, seed: 5)
+        withExtendedLifetime(memory) {
+            let asItems = network.logits(batch)
+            batch.itemIsQuery = (0..<40).map { $0 % 2 == 0 }
+            batch.historyIsQuery = batch.historyID.indices.map { $0 % 3 == 0 }
+            #expect(batch.problem(c, tables: tables) == nil)
+            let asQueries = network.logits(batch)
+            #expect(zip(asItems, asQueries).allSatisfy { abs($0 - $1) < 1e-5 })
+            // Now the two kinds differ, and only the flagged rows follow the query's table.
+            tables[1].row(1)[0] += 1
+            #expect(bits(network.logits(batch)) != bits(asQueries))
+        }
+    }
+
+    @Test func `gate weights can be read by domain and sum to one where there is an aspect`() {
+        let c = smallConfiguration().variant("mdf")
+        let network = Network(perturbedParameters(c, seed: 1))
+        let (batch, memory) = randomBatch(c, rows: 60, seed: 2)
+        withExtendedLifetime(memory) { network.forward(batch) }
+        for means in network.gateMeans() {
+            #expect(abs(means.item.reduce(0, +) - 1) < 1e-5)
+            #expect(means.query.reduce(0, +) <= 1.0001)
+            if means.domain == 1 { #expect(means.query == [0, 0], "it never has a query") }
+        }
+    }
+
+    @Test func `equal values of different fields fall into different rows`() {
+        let city = FieldHash(field: "city", rows: 1 << 20)
+        let device = FieldHash(field: "device", rows: 1 << 20)
+        let (a, b) = ("Oslo".lend { city.row(of: $0) }, "Oslo".lend { device.row(of: $0) })
+        #expect(a != b && a == "Oslo".lend { city.row(of: $0) })
+        #expect(0..<(1 << 20) ~= Int(a))
+    }
+
     @Test func `a batch with an id outside of its table is found`() {
         let c = smallConfiguration()
         let parameters = Parameters(c)

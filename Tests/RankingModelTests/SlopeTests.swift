@@ -8,10 +8,18 @@ import Testing
 
 @Suite struct SlopeTests {
     /// Checks the gradient of every tensor and table along a random direction each.
-    func check(_ c: ModelConfiguration, labelled: Bool = true, rows: Int = 30) {
+    func check(
+        _ c: ModelConfiguration, labelled: Bool = true, rows: Int = 30, queriesAsItems: Bool = false
+    ) {
         let parameters = perturbedParameters(c, seed: 3)
         let network = Network(parameters)
         let (batch, memory) = randomBatch(c, rows: rows, seed: 8)
+        if queriesAsItems {
+            for r in batch.itemID.indices { batch.itemID[r] %= Int32(c.n_query) }
+            for j in batch.historyID.indices { batch.historyID[j] %= Int32(c.n_query) }
+            batch.itemIsQuery = batch.itemID.indices.map { $0 % 2 == 0 }
+            batch.historyIsQuery = batch.historyID.indices.map { $0 % 3 == 0 }
+        }
         if !labelled {
             var random = Random(seed: 4)
             batch.labelled = batch.labels.map { _ in random.chance(0.6) }
@@ -35,32 +43,36 @@ import Testing
             tableGradients.append(dense)
         }
         var random = Random(seed: 21)
-        // A step may cross the kink of a rectified unit; then the slope is another one. So the middle
-        // one of five directions counts, which a wrong gradient cannot pass.
+        // A step may cross the kink of a rectified unit; then steps of two lengths give two slopes, and
+        // another direction is taken. The middle one of three smooth directions counts.
         func compare(
             _ name: String, _ values: UnsafeMutablePointer<Float>, _ gradient: [Float]
         ) {
             let count = gradient.count
-            let size = gradient.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            let size = Double(gradient.reduce(0) { $0 + $1 * $1 }.squareRoot())
             let kept = (0..<count).map { values[$0] }
             var errors: [Double] = []
-            for _ in 0..<5 {
+            for _ in 0..<24 where errors.count < 3 {
                 var direction = (0..<count).map { _ in Float(random.normal()) }
                 let length = direction.reduce(0) { $0 + $1 * $1 }.squareRoot()
                 direction = direction.map { $0 / length }
-                let step: Float = 1.5e-3
-                func at(_ sign: Float) -> Double {
-                    for i in 0..<count { values[i] = kept[i] + sign * step * direction[i] }
-                    return loss()
+                func slope(_ step: Float) -> Double {
+                    func at(_ sign: Float) -> Double {
+                        for i in 0..<count { values[i] = kept[i] + sign * step * direction[i] }
+                        return loss()
+                    }
+                    return (at(1) - at(-1)) / Double(2 * step)
                 }
-                let slope = (at(1) - at(-1)) / Double(2 * step)
+                let (near, far) = (slope(1.5e-3), slope(3e-3))
+                if abs(near - far) > 4e-4 + 0.004 * size { continue }
                 let product = zip(gradient, direction).reduce(0) { $0 + $1.0 * $1.1 }
-                errors.append(abs(slope - Double(product)))
+                errors.append(abs(near - Double(product)))
             }
             for i in 0..<count { values[i] = kept[i] }
             // Losses of about 3 in float32 leave 3e-4 of noise in a slope.
-            let bound = 6e-4 + 0.01 * Double(size)
-            #expect(errors.sorted()[2] < bound, "\(name): errors \(errors), gradient \(size)")
+            errors.sort()
+            let isRight = !errors.isEmpty && errors[errors.count / 2] < 6e-4 + 0.01 * size
+            #expect(isRight, "\(name): errors \(errors), gradient \(size)")
         }
         withExtendedLifetime(memory) {
             for tensor in parameters.layout.tensors where !Parameters.isBuffer(tensor.name) {
@@ -84,6 +96,10 @@ import Testing
     @Test(arguments: ["single", "shared_bottom", "ple", "mmoe-da", "mdf"])
     func `backbones slope as they say`(variant: String) {
         check(smallConfiguration().variant(variant))
+    }
+
+    @Test func `items that are queries slope as they say`() {
+        check(smallConfiguration().variant("mdf"), queriesAsItems: true)
     }
 
     @Test func `a history that is attended to slopes as it says`() {
