@@ -17,6 +17,7 @@ extension FinetuneStep {
             let old = state.features(item)
             let isSame = ByteSlice(scratch.itemFeatures).equals(ByteSlice(old))
             if !isSame {
+                state.historiesVersion += 1
                 // Token counts follow the item: its past goes where its tokens go.
                 countTokens(
                     state, item, impressions: -Float(place.pointee.impressions),

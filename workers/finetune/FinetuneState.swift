@@ -336,10 +336,12 @@ public final class FinetuneState: PartitionState {
     let tokens: Pages<TokenCounts>
 
     // Derived.
-    var settings: FinetuneSettings?
+    @exclusivity(unchecked) var settings: FinetuneSettings?
     var expiries = DueQueue()
-    var views: [DomainView] = []
-    var unsentItems: [UInt32] = []
+    @exclusivity(unchecked) var views: [DomainView] = []
+    /// Moves when an item goes or its tokens change: what is derived from histories is stale then.
+    @exclusivity(unchecked) var historiesVersion: UInt64 = 0
+    @exclusivity(unchecked) var unsentItems: [UInt32] = []
 
     init(partition: Int, caps: FinetuneCaps, hashBits: Int) {
         self.partition = partition
@@ -522,14 +524,17 @@ enum ItemAge {
 
 /// What is derived of a domain: its ranking, its most frequent queries, what was touched.
 final class DomainView {
-    var ranking = Ranking()
-    var headQueries = HeadQueries()
+    let histories = ContextHistories()
+    /// Moves when a context is exchanged.
+    @exclusivity(unchecked) var contextsVersion: UInt64 = 0
+    @exclusivity(unchecked) var ranking = Ranking()
+    @exclusivity(unchecked) var headQueries = HeadQueries()
     /// Rows of `domainItems` touched since the last publish point.
-    var touched: [UInt32] = []
+    @exclusivity(unchecked) var touched: [UInt32] = []
     /// Rows of `queries` with touched candidates.
-    var touchedQueries: Set<UInt32> = []
+    @exclusivity(unchecked) var touchedQueries: Set<UInt32> = []
     /// Rows of `candidates` by row of `queries`.
-    private(set) var candidates: [UInt32: [UInt32]] = [:]
+    @exclusivity(unchecked) private(set) var candidates: [UInt32: [UInt32]] = [:]
 
     /// Queries beyond the head are not published; what touched them need not be kept for long.
     func forgetTouchedQueries() { touchedQueries.removeAll(keepingCapacity: true) }

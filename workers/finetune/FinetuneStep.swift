@@ -14,7 +14,7 @@ public final class FinetuneStep: Step {
     let hashBits: Int
     let reader = DomainLogReader()
     let scratch: Scratch
-    private(set) var scorer: Scorer!
+    @exclusivity(unchecked) private(set) var scorer: Scorer!
     /// The name of what is published while there is one head.
     let liveArm = ByteSlice("live")
 
@@ -178,6 +178,7 @@ public final class FinetuneStep: Step {
     }
 
     func removeItem(_ state: FinetuneState, _ item: UInt32) {
+        state.historiesVersion += 1
         state.domains.forEachLive { domain in
             if let row = state.domainItems.find(FinetuneState.domainItemKey(domain, item)) {
                 removeDomainItem(state, row)
@@ -230,22 +231,22 @@ final class Scratch {
     let gradient: UnsafeMutablePointer<Float>
     /// How often a token is in the history; all zero between calls.
     let tokenCount: UnsafeMutablePointer<UInt8>
-    var buckets: [Int] = []
-    var changed: [UInt32] = []
+    @exclusivity(unchecked) var buckets: [Int] = []
+    @exclusivity(unchecked) var changed: [UInt32] = []
     let features = UnsafeMutablePointer<KeptFeatures>.allocate(capacity: 1)
     /// Item rows of the impression's history; `UInt32.max` = not known here.
-    var history: [UInt32] = []
-    var name = ByteBuffer()
-    var words = ByteBuffer()
+    @exclusivity(unchecked) var history: [UInt32] = []
+    @exclusivity(unchecked) var name = ByteBuffer()
+    @exclusivity(unchecked) var words = ByteBuffer()
     let itemFeatures = UnsafeMutablePointer<ItemFeatures>.allocate(capacity: 1)
     let lookups: Lookups
-    var ranks: [Int32] = []
+    @exclusivity(unchecked) var ranks: [Int32] = []
     let sums = UnsafeMutablePointer<GradientSums>.allocate(capacity: 1)
     /// Features of a micro-batch's corrections.
-    var corrections: [UnsafeMutablePointer<KeptFeatures>] = []
-    var examples: [Example] = []
-    var numbers = LentList<Double>()
-    var hashed = LentList<HashedFeature>()
+    @exclusivity(unchecked) var corrections: [UnsafeMutablePointer<KeptFeatures>] = []
+    @exclusivity(unchecked) var examples: [Example] = []
+    @exclusivity(unchecked) var numbers = LentList<Double>()
+    @exclusivity(unchecked) var hashed = LentList<HashedFeature>()
 
     init(buckets: Int) {
         gradient = .allocate(capacity: buckets)

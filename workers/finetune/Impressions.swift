@@ -351,6 +351,7 @@ extension FinetuneStep {
             slot = Int64(draw % UInt64(min(seen + 1, 64 * limit)))
             guard slot < limit else { return }
         }
+        state.views[Int(domain)].contextsVersion += 1
         let context = state.contexts(domain) + Int(slot)
         let dense = scratch.features.dense
         context.pointee.userRate = dense[HeadInput.userRate]

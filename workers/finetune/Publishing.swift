@@ -23,6 +23,7 @@ extension FinetuneStep {
             sendPriors(state, record, &outbox)
         }
         let window = sweep(state, all: isClosing)
+        scorer.begin(state)
         let point = PublishPoint(record: record, time: clock.pointee.time, isClosing: isClosing)
         let isStatisticsPoint = isClosing || clock.pointee.publishPoints % 4 == 0
         let isEvaluationPoint = isClosing || clock.pointee.publishPoints % 64 == 0
@@ -60,7 +61,7 @@ extension FinetuneStep {
         }
         var changed = takeTouched(state, domain)
         guard !changed.isEmpty else { return }
-        scorer.prepare(state, domain)
+        scorer.prepare(domain)
         let parameters = state.domains[domain].pointee.parameters
         let position = state.head(domain, scratch.lookups).weight(
             HeadInput.position(
@@ -168,7 +169,7 @@ extension FinetuneStep {
                 point.isClosing || view.touchedQueries.contains(query) || query & 63 == turn & 63
             guard isDue, let candidates = view.candidates[query] else { continue }
             if !isPrepared {
-                scorer.prepare(state, domain)
+                scorer.prepare(domain)
                 isPrepared = true
             }
             publishCandidates(state, domain, query, candidates.sorted(), parameters, point, &outbox)

@@ -4,65 +4,74 @@ import Bytes
 import DeterministicMath
 import Streams
 
-/// A domain's contexts at a publish point, prepared so that one item takes about a microsecond.
+/// What a publish point needs to score an item in about two microseconds.
 ///
-/// The logit splits into a part of the item, a part of the context and a few products of the two; the
-/// histories' tokens are looked up by bucket.
+/// The logit splits into a part of the item, a part of the context and a few products of the two. What a
+/// token says is computed once a publish point; which contexts' histories hold a token is kept with the
+/// domain until its contexts change.
 final class Scorer {
-    private unowned let step: FinetuneStep
-    private var state: FinetuneState!
-    private var head: HeadView!
-    private var count = 0
-    private let contextPart = Scorer.floats()
-    private let userRate = Scorer.floats()
-    private let historyRate = Scorer.floats()
+    private unowned(unsafe) let step: FinetuneStep
+    @exclusivity(unchecked) private var state: FinetuneState!
+    @exclusivity(unchecked) private var head: HeadView!
+    @exclusivity(unchecked) private var view: DomainView!
+    @exclusivity(unchecked) private var count = 0
+    private let contextPart = Scorer.floats(64)
+    private let userRate = Scorer.floats(64)
+    private let historyRate = Scorer.floats(64)
     private let historyCount = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
-    /// First entry of a token's bucket in `entries`, or -1.
-    private let firstEntry: UnsafeMutablePointer<Int32>
-    private var entries: [(context: UInt8, times: UInt8, next: Int32)] = []
-    private var usedBuckets: [Int] = []
-    /// Contexts, as bits, whose history holds an item.
-    private var inHistory: [UInt32: UInt64] = [:]
-    private var sizes: [UInt8] = []
-    private var global = 0.0
-    private var base = 0.0
-    private let logits = Scorer.floats()
+    private let logits = Scorer.floats(64)
     /// By size of the history: what the taste of an item loses for its tokens being common.
-    private let common = Scorer.floats()
+    private let common = Scorer.floats(ContextRow.historyMaximum + 1)
+    @exclusivity(unchecked) private var global = 0.0
+    @exclusivity(unchecked) private var base = 0.0
+    private let tokens: TokenCache
 
-    private static func floats() -> UnsafeMutablePointer<Float> {
-        let floats = UnsafeMutablePointer<Float>.allocate(capacity: 64)
-        floats.initialize(repeating: 0, count: 64)
+    private static func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
+        let floats = UnsafeMutablePointer<Float>.allocate(capacity: count)
+        floats.initialize(repeating: 0, count: count)
         return floats
     }
 
     init(_ step: FinetuneStep) {
         self.step = step
-        firstEntry = .allocate(capacity: 1 << step.hashBits)
-        firstEntry.initialize(repeating: -1, count: 1 << step.hashBits)
         historyCount.initialize(repeating: 0, count: 64)
+        tokens = TokenCache(buckets: 1 << step.hashBits)
     }
 
     deinit {
-        firstEntry.deallocate()
         historyCount.deallocate()
         for floats in [contextPart, userRate, historyRate, logits, common] { floats.deallocate() }
     }
 
-    /// Takes the contexts of a domain at the present weights.
-    func prepare(_ state: FinetuneState, _ domain: UInt32) {
+    /// Begins a publish point: counts do not change before the next.
+    func begin(_ state: FinetuneState) {
         self.state = state
-        head = state.head(domain, step.scratch.lookups)
         global = state.clock.value.pointee.globalRate
         base = Math.logit(global)
-        for bucket in usedBuckets { firstEntry[bucket] = -1 }
-        usedBuckets.removeAll(keepingCapacity: true)
-        entries.removeAll(keepingCapacity: true)
-        inHistory.removeAll(keepingCapacity: true)
+        tokens.begin()
+    }
+
+    /// Takes the contexts of a domain at the present weights.
+    func prepare(_ domain: UInt32) {
+        head = state.head(domain, step.scratch.lookups)
+        view = state.views[Int(domain)]
         let row = state.domains[domain]
         count = Int(min(row.pointee.contextsSeen, Int64(row.pointee.parameters.contexts)))
-        sizes.removeAll(keepingCapacity: true)
-        for c in 0..<count { prepareContext(state.contexts(domain) + c, c) }
+        let contexts = state.contexts(domain)
+        for c in 0..<count {
+            let context = contexts + c
+            var part = head.weight(HeadInput.userRate) * context.pointee.userRate
+            part += head.weight(HeadInput.userCount) * context.pointee.userCount
+            part += head.weight(HeadInput.historyRate) * context.pointee.historyRate
+            for j in 0..<Int(context.pointee.otherCount) {
+                part += head.hashed[context.others[j].bucket].weight
+            }
+            contextPart[c] = part
+            userRate[c] = context.pointee.userRate
+            historyRate[c] = context.pointee.historyRate
+            historyCount[c] = context.pointee.historyCount
+        }
+        view.histories.update(state, contexts, count, version: view.contextsVersion)
         if count == 0 {
             // Nothing was shown yet: one context of which nothing is known.
             count = 1
@@ -70,46 +79,6 @@ final class Scorer {
             userRate[0] = 0
             historyRate[0] = 0
             historyCount[0] = 0
-        }
-    }
-
-    private func prepareContext(_ context: UnsafeMutablePointer<ContextRow>, _ c: Int) {
-        var part = head.weight(HeadInput.userRate) * context.pointee.userRate
-        part += head.weight(HeadInput.userCount) * context.pointee.userCount
-        part += head.weight(HeadInput.historyRate) * context.pointee.historyRate
-        for j in 0..<Int(context.pointee.otherCount) {
-            part += head.hashed[context.others[j].bucket].weight
-        }
-        contextPart[c] = part
-        userRate[c] = context.pointee.userRate
-        historyRate[c] = context.pointee.historyRate
-        historyCount[c] = context.pointee.historyCount
-        if context.pointee.historyCount > 0, !sizes.contains(context.pointee.historyCount) {
-            sizes.append(context.pointee.historyCount)
-        }
-        for i in 0..<Int(context.pointee.historyCount) {
-            let item = context.history[i]
-            guard item != UInt32.max, state.items.isLive(item),
-                UInt32(truncatingIfNeeded: state.items.key(item).low)
-                    == context.historyKeys[i]
-            else { continue }
-            inHistory[item, default: 0] |= 1 << UInt64(c)
-            let features = state.features(item)
-            for j in 0..<Int(features.pointee.tokenCount) {
-                count(bucket: features.tokens[j].bucket, in: UInt8(c))
-            }
-        }
-    }
-
-    private func count(bucket: Int, in context: UInt8) {
-        if firstEntry[bucket] < 0 { usedBuckets.append(bucket) }
-        var at = firstEntry[bucket]
-        while at >= 0, entries[Int(at)].context != context { at = entries[Int(at)].next }
-        if at >= 0 {
-            entries[Int(at)].times += 1
-        } else {
-            entries.append((context, 1, firstEntry[bucket]))
-            firstEntry[bucket] = Int32(entries.count - 1)
         }
     }
 
@@ -124,7 +93,8 @@ final class Scorer {
     ) -> (score: Float, standardDeviation: Float) {
         let features = state.features(item)
         let rate = Float(step.itemRate(state, item))
-        for c in 0..<count { logits[c] = 0 }
+        let logits = logits
+        for c in 0..<64 { logits[c] = 0 }
         let contentRate = addTaste(features)
         let content = head.itemContent(contentRate, features)
         let effect = step.effect(state, item, domainItem, content: Double(content))
@@ -132,16 +102,15 @@ final class Scorer {
             head.bias + Float(head.biases.pointee.final) + extra + content + Float(effect.mean)
         let byUser = head.shared.cross[0] * rate
         let byHistory = head.shared.cross[1] * rate
-        let clickedBefore = inHistory.isEmpty ? 0 : inHistory[item] ?? 0
-        let again = head.shared.cross[2]
         for c in 0..<count {
             logits[c] += part + contextPart[c] + byUser * userRate[c] + byHistory * historyRate[c]
         }
+        let clickedBefore = view.histories.contexts(with: item)
         if clickedBefore != 0 {
+            let again = head.shared.cross[2]
             for c in 0..<count where clickedBefore >> UInt64(c) & 1 == 1 { logits[c] += again }
         }
-        for c in count..<64 { logits[c] = 0 }
-        Math.sigmoid(logits, count: 64, into: logits)
+        Math.sigmoid(logits, count: count, into: logits)
         var sum: Float = 0
         for c in 0..<count { sum += logits[c] }
         let variance = step.scoreVariance(state, domain, effect, labels: labels)
@@ -154,31 +123,182 @@ final class Scorer {
         guard tokenCount > 0 else { return 0 }
         let lookups = step.scratch.lookups
         let weight = head.weight(HeadInput.taste)
-        let tokens = features.tokens
-        var rate = 0.0
-        for size in sizes { common[Int(size)] = 0 }
-        let allClicks = state.clock.value.pointee.clicks + 1
+        let list = features.tokens
+        let common = common
+        let logits = logits
+        let histories = view.histories
+        for size in 1...ContextRow.historyMaximum { common[size] = 0 }
+        var rate: Float = 0
         for j in 0..<tokenCount {
-            let bucket = tokens[j].bucket
-            let value = lookups.shares[tokens[j].share]
-            let counts = state.tokens.elements[bucket]
-            rate += Math.shrunkenLogit(
-                Double(counts.clicks), Double(counts.impressions),
-                strength: HeadConstant.tokenStrength, towards: global)
-            let share = Float((Double(counts.clicks) + 0.5) / allClicks)
-            for size in sizes {
-                common[Int(size)] += value * Math.log(Float(size) * share + 1)
-            }
-            var at = firstEntry[bucket]
-            while at >= 0 {
-                let entry = entries[Int(at)]
-                logits[Int(entry.context)] += weight * value * lookups.logs[Int(entry.times)]
-                at = entry.next
+            let bucket = list[j].bucket
+            let value = lookups.shares[list[j].share]
+            let token = tokens.token(bucket, state, global: global)
+            rate += token[0]
+            for size in 1...ContextRow.historyMaximum { common[size] += value * token[size] }
+            histories.forEachContext(with: bucket) { context, times in
+                logits[context] += weight * value * lookups.logs[times]
             }
         }
         for c in 0..<count where historyCount[c] > 0 {
             logits[c] -= weight * common[Int(historyCount[c])]
         }
-        return Float(rate / Double(tokenCount) - base)
+        return rate / Float(tokenCount) - Float(base)
+    }
+}
+
+/// What a token says at a publish point, computed when first asked: the logit of its shrunken rate, then
+/// for histories of 1 to 10 items `ln(size · share of all clicks + 1)`.
+private final class TokenCache {
+    private static let stride = ContextRow.historyMaximum + 1
+    private let slots: UnsafeMutablePointer<Int32>
+    @exclusivity(unchecked) private var values: UnsafeMutablePointer<Float>
+    @exclusivity(unchecked) private var capacity = 1_024
+    @exclusivity(unchecked) private var used: [Int] = []
+
+    init(buckets: Int) {
+        slots = .allocate(capacity: buckets)
+        slots.initialize(repeating: -1, count: buckets)
+        values = .allocate(capacity: capacity * TokenCache.stride)
+    }
+
+    deinit {
+        slots.deallocate()
+        values.deallocate()
+    }
+
+    func begin() {
+        for bucket in used { slots[bucket] = -1 }
+        used.removeAll(keepingCapacity: true)
+    }
+
+    @inline(__always)
+    func token(_ bucket: Int, _ state: FinetuneState, global: Double) -> UnsafeMutablePointer<Float>
+    {
+        let slot = slots[bucket]
+        if slot >= 0 { return values + Int(slot) * TokenCache.stride }
+        return compute(bucket, state, global)
+    }
+
+    private func compute(
+        _ bucket: Int, _ state: FinetuneState, _ global: Double
+    ) -> UnsafeMutablePointer<Float> {
+        if used.count == capacity {
+            let larger = UnsafeMutablePointer<Float>.allocate(
+                capacity: 2 * capacity * TokenCache.stride)
+            larger.update(from: values, count: capacity * TokenCache.stride)
+            values.deallocate()
+            values = larger
+            capacity *= 2
+        }
+        slots[bucket] = Int32(used.count)
+        let place = values + used.count * TokenCache.stride
+        used.append(bucket)
+        let counts = state.tokens.elements[bucket]
+        place[0] = Float(
+            Math.shrunkenLogit(
+                Double(counts.clicks), Double(counts.impressions),
+                strength: HeadConstant.tokenStrength, towards: global))
+        let share = Float((Double(counts.clicks) + 0.5) / (state.clock.value.pointee.clicks + 1))
+        for size in 1...ContextRow.historyMaximum {
+            place[size] = Math.log(Float(size) * share + 1)
+        }
+        return place
+    }
+}
+
+/// Which of a domain's contexts have a token, or an item, in their histories. Derived; rebuilt when the
+/// contexts or any item's tokens have changed.
+final class ContextHistories {
+    private struct Entry {
+        var context: UInt8
+        var times: UInt8
+        var next: Int32
+    }
+
+    @exclusivity(unchecked) private var entries: [Entry] = []
+    /// Open addressing: bucket + 1 and its first entry.
+    @exclusivity(unchecked) private var keys: [UInt32] = []
+    @exclusivity(unchecked) private var firsts: [Int32] = []
+    @exclusivity(unchecked) private var items: [(item: UInt32, contexts: UInt64)] = []
+    @exclusivity(unchecked) private var builtFrom: (UInt64, UInt64) = (.max, .max)
+
+    /// Contexts, as bits, whose history holds the item.
+    func contexts(with item: UInt32) -> UInt64 {
+        var low = 0
+        var high = items.count
+        while low < high {
+            let middle = (low + high) / 2
+            if items[middle].item < item { low = middle + 1 } else { high = middle }
+        }
+        return low < items.count && items[low].item == item ? items[low].contexts : 0
+    }
+
+    @inline(__always)
+    func forEachContext(with bucket: Int, _ body: (_ context: Int, _ times: Int) -> Void) {
+        guard !entries.isEmpty else { return }
+        let mask = keys.count - 1
+        var place = (bucket &* 0x9E37_79B1) >> 7 & mask
+        while keys[place] != 0 {
+            if keys[place] == UInt32(bucket) + 1 {
+                var at = firsts[place]
+                while at >= 0 {
+                    let entry = entries[Int(at)]
+                    body(Int(entry.context), Int(entry.times))
+                    at = entry.next
+                }
+                return
+            }
+            place = (place + 1) & mask
+        }
+    }
+
+    func update(
+        _ state: FinetuneState, _ contexts: UnsafeMutablePointer<ContextRow>, _ count: Int,
+        version contextsVersion: UInt64
+    ) {
+        let version = (state.historiesVersion, contextsVersion)
+        guard builtFrom != version else { return }
+        builtFrom = version
+        entries.removeAll(keepingCapacity: true)
+        if keys.isEmpty {
+            keys = [UInt32](repeating: 0, count: 32_768)
+            firsts = [Int32](repeating: -1, count: 32_768)
+        } else {
+            for i in keys.indices { keys[i] = 0 }
+        }
+        var found: [UInt32: UInt64] = [:]
+        for c in 0..<count {
+            let context = contexts + c
+            for i in 0..<Int(context.pointee.historyCount) {
+                let item = context.history[i]
+                guard item != UInt32.max, state.items.isLive(item),
+                    UInt32(truncatingIfNeeded: state.items.key(item).low) == context.historyKeys[i]
+                else { continue }
+                found[item, default: 0] |= 1 << UInt64(c)
+                let features = state.features(item)
+                for j in 0..<Int(features.pointee.tokenCount) {
+                    add(features.tokens[j].bucket, UInt8(c))
+                }
+            }
+        }
+        items = found.map { ($0.key, $0.value) }.sorted { $0.item < $1.item }
+    }
+
+    private func add(_ bucket: Int, _ context: UInt8) {
+        let mask = keys.count - 1
+        var place = (bucket &* 0x9E37_79B1) >> 7 & mask
+        while keys[place] != 0, keys[place] != UInt32(bucket) + 1 { place = (place + 1) & mask }
+        if keys[place] == 0 {
+            keys[place] = UInt32(bucket) + 1
+            firsts[place] = -1
+        }
+        var at = firsts[place]
+        while at >= 0, entries[Int(at)].context != context { at = entries[Int(at)].next }
+        if at >= 0 {
+            entries[Int(at)].times += 1
+        } else {
+            entries.append(Entry(context: context, times: 1, next: firsts[place]))
+            firsts[place] = Int32(entries.count - 1)
+        }
     }
 }
