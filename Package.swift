@@ -173,6 +173,12 @@ let package = Package(
             ],
             path: "Sources/coldstream"),
         tests("Reports", ["Reports", "JSON", "LineFiles", "Bytes"]),
+        tests(
+            "coldstream",
+            [
+                "coldstream", "CommandLineArguments", "Contracts", "EmbeddedFleet", "EventMapping",
+                "FleetSettings", "LineFiles", "Reports", "Streams",
+            ]),
 
         tests("DeterministicMath", ["DeterministicMath"]),
         tests("Statistics", ["Statistics", "DeterministicMath"]),

@@ -15,7 +15,8 @@
 /// }
 /// ```
 ///
-/// A command's options and flags may also be given after the name of any of its subcommands.
+/// A command's options and flags may also be given after the name of any of its subcommands, unless it
+/// takes arguments of its own.
 /// `Action` is whatever the caller dispatches on: an enumeration, or a closure.
 public struct Command<Action> {
     public let name: String
@@ -30,7 +31,8 @@ public struct Command<Action> {
 
     /// - Precondition: no name is declared twice, here or in a subcommand; only the last
     ///   positional argument repeats; optional ones stand behind required ones; a command that has
-    ///   subcommands takes no positional arguments.
+    ///   subcommands takes positional arguments only if it has an action too. There the first word
+    ///   decides: the name of a subcommand, or else an argument.
     public init(
         _ name: String, _ summary: String, discussion: String? = nil,
         _ parameters: [any DeclaredParameter] = [], subcommands: [Command] = [],
@@ -46,8 +48,7 @@ public struct Command<Action> {
             action != nil || !subcommands.isEmpty, "\(name) has neither action nor subcommands")
         let positionals = declarations.filter { $0.kind == .argument }
         precondition(
-            positionals.isEmpty || subcommands.isEmpty,
-            "\(name) takes a subcommand or arguments, not both")
+            positionals.isEmpty || action != nil, "\(name) takes arguments and has no action")
         for (earlier, later) in zip(positionals, positionals.dropFirst()) {
             precondition(
                 !earlier.isRepeated, "\(name): \(earlier.label) repeats before \(later.label)")
@@ -60,17 +61,24 @@ public struct Command<Action> {
 
     /// Refuses names that would hide one another, from here down.
     private func checkNames(known: [String]) {
-        var known = known
+        var own = known
         for declaration in declarations {
             for label in declaration.labels {
-                precondition(!known.contains(label), "\(name) declares \(label) twice")
-                known.append(label)
+                precondition(!own.contains(label), "\(name) declares \(label) twice")
+                own.append(label)
             }
         }
-        for subcommand in subcommands { subcommand.checkNames(known: known) }
+        for subcommand in subcommands {
+            subcommand.checkNames(known: takesArguments ? known : own)
+        }
         let names = subcommands.map(\.name)
         precondition(Set(names).count == names.count, "\(name) has two subcommands of one name")
     }
+
+    /// What may also be given behind the name of a subcommand: not where arguments may stand instead.
+    var inherited: [Declaration] { takesArguments ? [] : declarations }
+
+    var takesArguments: Bool { declarations.contains { $0.kind == .argument } }
 
     func subcommand(_ name: String) -> Command? { subcommands.first { $0.name == name } }
 }

@@ -44,10 +44,10 @@ private struct CommandParser<Action> {
                 try readOption(word, &rest)
             } else if word.hasPrefix("-"), word != "-", !isNegativeNumber(word) {
                 try readLetters(word, &rest)
-            } else if !command.subcommands.isEmpty {
-                try enter(word)
-            } else {
+            } else if command.subcommands.isEmpty || isArgument(word) {
                 positionals.append(word)
+            } else {
+                try enter(word)
             }
         }
         guard let action = command.action else {
@@ -72,7 +72,7 @@ private struct CommandParser<Action> {
         var inherited: [Declaration] = []
         for word in words.first == "help" ? words.dropFirst() : words[...] {
             guard let next = command.subcommand(word) else { continue }
-            inherited += command.declarations
+            inherited += command.inherited
             command = next
             path.append(word)
         }
@@ -151,11 +151,18 @@ private struct CommandParser<Action> {
         return Double(word) != nil && !declarations.contains { $0.short == digit }
     }
 
+    /// Where a command takes a subcommand or arguments, the first word decides.
+    private func isArgument(_ word: String) -> Bool {
+        guard command.takesArguments else { return false }
+        return !positionals.isEmpty || command.subcommand(word) == nil
+    }
+
     private mutating func enter(_ word: String) throws(UsageError) {
         guard let next = command.subcommand(word) else {
             let known = command.subcommands.map(\.name)
             throw error("unknown command '\(word)'\(suggestion(word, known))")
         }
+        if command.takesArguments { declarations.removeLast(command.declarations.count) }
         command = next
         path.append(word)
         declarations += next.declarations

@@ -47,7 +47,7 @@ extension Command {
         visit(self, path, inherited)
         for subcommand in subcommands {
             subcommand.walk(
-                path: path + [subcommand.name], inherited: inherited + declarations, visit)
+                path: path + [subcommand.name], inherited: inherited + self.inherited, visit)
         }
     }
 

@@ -37,7 +37,11 @@ extension Command {
         var words = path
         words += own.filter(\.isRequired).map { "\($0.label) \($0.placeholder)" }
         if own.contains(where: { !$0.isRequired }) { words.append("[options]") }
-        if !subcommands.isEmpty { words.append(action == nil ? "COMMAND" : "[COMMAND]") }
+        if !subcommands.isEmpty, !arguments.isEmpty {
+            words.append("COMMAND |")
+        } else if !subcommands.isEmpty {
+            words.append(action == nil ? "COMMAND" : "[COMMAND]")
+        }
         for argument in arguments {
             let name = argument.isRepeated ? "\(argument.name)…" : argument.name
             words.append(argument.isRequired ? name : "[\(name)]")

@@ -13,6 +13,7 @@ struct ExampleRow {
     var prediction: Double
     /// Of the request in its domain, else of the user.
     var group: UInt64
+    /// Hash of its id.
     var impression: UInt64
     /// How many examples it stands for: 1 over the share of negatives that was kept.
     var weight: Double
@@ -33,6 +34,8 @@ public struct ExampleTable {
 
     public var count: Int { rows.count }
 
+    static func hash(ofImpression id: ByteSlice) -> UInt64 { Hash128(id, seed: 1).low }
+
     /// Reads `examples.jsonl` of a folder; nil where there is none.
     public init?(folder: String) throws {
         var reading = Reading()
@@ -46,17 +49,14 @@ public struct ExampleTable {
         var rows = reading.rows
         var stray = 0
         if !reading.corrections.isEmpty {
-            var places: [UInt64: Int] = [:]
-            for (place, row) in rows.enumerated() where reading.corrections[row.impression] != nil {
-                places[row.impression] = place
+            var found = 0
+            for i in rows.indices {
+                let key = Reading.Key(domain: rows[i].domain, impression: rows[i].impression)
+                guard let correction = reading.corrections[key] else { continue }
+                found += 1
+                rows[i].isClicked = correction.isClicked
             }
-            for (impression, correction) in reading.corrections {
-                guard let place = places[impression] else {
-                    stray += 1
-                    continue
-                }
-                rows[place].isClicked = correction.isClicked
-            }
+            stray = reading.corrections.count - found
         }
         let order = reading.names.indices.sorted { reading.names[$0] < reading.names[$1] }
         var number = [Int32](repeating: 0, count: order.count)
@@ -73,7 +73,12 @@ public struct ExampleTable {
         var rows: [ExampleRow] = []
         var names: [String] = []
         var numbers: [String: Int32] = [:]
-        var corrections: [UInt64: (revision: Int64, isClicked: Bool)] = [:]
+        var corrections: [Key: (revision: Int64, isClicked: Bool)] = [:]
+
+        struct Key: Hashable {
+            let domain: Int32
+            let impression: UInt64
+        }
 
         mutating func take(_ batch: JSONView) throws {
             guard let name = batch.member("domain")?.text, let list = batch.member("examples")
@@ -120,10 +125,11 @@ public struct ExampleTable {
             }
             guard isClick else { return }
             let place = UInt64(domain) &+ 1
-            let id = Hash128(impression, seed: place).low
+            let id = ExampleTable.hash(ofImpression: impression)
             if revision > 0 {
-                let known = corrections[id]?.revision ?? 0
-                if revision > known { corrections[id] = (revision, label == 1) }
+                let key = Key(domain: domain, impression: id)
+                let known = corrections[key]?.revision ?? 0
+                if revision > known { corrections[key] = (revision, label == 1) }
                 return
             }
             rows.append(

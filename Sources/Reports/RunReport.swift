@@ -96,22 +96,6 @@ extension RunReport {
     /// The report as one JSON value; `summary` is the file's.
     public var json: JSONValue {
         func number(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
-        func quality(_ quality: ExactQuality) -> JSONValue {
-            .object([
-                JSONMember("examples", .integer(Int64(quality.examples))),
-                JSONMember("positives", .integer(Int64(quality.positives))),
-                JSONMember("auc", number(quality.auc)), JSONMember("gauc", number(quality.gauc)),
-                JSONMember("log_loss", number(quality.logLoss)),
-                JSONMember("calibration", number(quality.calibration)),
-            ])
-        }
-        func exact(_ summary: ExampleTable.Summary) -> JSONValue {
-            .object([
-                JSONMember("domain", summary.domain.map { .text($0) } ?? .null),
-                JSONMember("whole", quality(summary.whole)),
-                JSONMember("first_fifth", quality(summary.firstFifth)),
-            ])
-        }
         let curve: JSONValue =
             curve.map { curve in
                 .object([
@@ -124,7 +108,7 @@ extension RunReport {
                                 .object([
                                     JSONMember("first_label", .integer(Int64(span.first))),
                                     JSONMember("last_label", .integer(Int64(span.last))),
-                                    JSONMember("quality", quality(span.quality)),
+                                    JSONMember("quality", span.quality.json),
                                     JSONMember("others_auc", number(span.othersAUC)),
                                 ])
                             })),
@@ -132,8 +116,8 @@ extension RunReport {
             } ?? .null
         return .object([
             JSONMember("summary", summary),
-            JSONMember("overall", overall.map(exact) ?? .null),
-            JSONMember("domains", .array(domains.map(exact))),
+            JSONMember("overall", overall?.json ?? .null),
+            JSONMember("domains", .array(domains.map(\.json))),
             JSONMember("learning_curve", curve),
             JSONMember(
                 "dead_letters",

@@ -10,7 +10,7 @@ import CommandLineArguments
 typealias Action = @Sendable (Arguments) throws -> ExitCode
 
 /// `coldstream` with everything it can do. Commands that are not built yet do not exist.
-let commandLineTool = Command<Action>(
+let commandLineTool: Command<Action> = Command(
     "coldstream", "Turns a live stream of impressions and clicks into fresh item scores.",
     [Option<OutputFormat>.format],
     subcommands: [
@@ -18,8 +18,15 @@ let commandLineTool = Command<Action>(
         SimulateCommand.command,
         ImportCommand.command,
         ReportCommand.command,
-        BenchCommand.command,
         EvaluateCommand.command,
+        ScoresCommand.command,
+        StatsCommand.command,
+        DeadLettersCommand.command,
+        ConfigCommand.command,
+        TopicsCommand.command,
+        BenchCommand.command,
+        VersionCommand.command,
+        CompletionCommand.command,
     ])
 
 /// Runs one command line; results go to standard output, everything else to standard error.

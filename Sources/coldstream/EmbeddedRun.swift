@@ -145,14 +145,7 @@ struct EmbeddedRun {
         let given = settings.value("memory_bytes").value?.integer
         let limit = given ?? ProcessFacts.memoryLimit
         guard let (fitted, halvings) = settings.fitting(limit, layout) else {
-            let memory = FleetMemory(settings, layout)
-            let share = memory.shares[0]
-            throw SettingsError(
-                """
-                \(settings.file): the caps allow \(Formatted.bytes(memory.bytes)) of memory, and \
-                limits.memory_bytes is \(Formatted.bytes(limit)); lower \(share.path) \
-                (\(Formatted.count(share.rows)) rows take \(Formatted.bytes(share.bytes)))
-                """)
+            throw refusal(limit)
         }
         if halvings > 0 {
             let memory = FleetMemory(fitted, layout)
@@ -164,6 +157,22 @@ struct EmbeddedRun {
                 """)
         }
         return fitted
+    }
+
+    /// The caps that were given are too large, the others as small as they can be; says what to lower.
+    private func refusal(_ limit: Int64) -> SettingsError {
+        let memory = FleetMemory(settings, layout)
+        let given = memory.shares.first { share in
+            let parts = share.path.split(separator: ".").map(String.init)
+            return settings.value(parts[2], role: parts[1]).origin != .builtIn
+        }
+        let advice =
+            given.map {
+                "lower \($0.path), whose \(Formatted.count($0.rows)) rows take \(Formatted.bytes($0.bytes))"
+            } ?? "raise it, or ask for fewer partitions"
+        return SettingsError(
+            "\(settings.file): full tables do not fit into limits.memory_bytes, "
+                + "\(Formatted.bytes(limit)); \(advice)")
     }
 
     /// The key under which user ids are hashed; nil: the fixed one.

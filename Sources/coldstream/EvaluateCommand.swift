@@ -2,8 +2,16 @@
 
 import CommandLineArguments
 import RankingModel
+import Reports
 
 enum EvaluateCommand {
+    static let output = Argument<String>(
+        "DIR", help: "the output folder of a run: its examples.jsonl is read"
+    ).completing(.directories)
+    static let truth = Option<String?>(
+        "truth", "DIR",
+        help: "a simulation's folder: also the ceiling and whether intervals hold the truth"
+    ).completing(.directories)
     static let folder = Argument<String>(
         "DIR", help: "the folder with RankLens' files"
     ).completing(.directories)
@@ -16,7 +24,8 @@ enum EvaluateCommand {
         "variant", "NAME", help: "only this variant of the network")
 
     static let command = Command<Action>(
-        "evaluate", "Measures quality.",
+        "evaluate", "Recomputes a run's quality exactly, or measures the network on public data.",
+        [output, truth],
         subcommands: [
             Command(
                 "ranklens", "The network's variants on RankLens beside the reference program.",
@@ -36,5 +45,13 @@ enum EvaluateCommand {
                     try evaluateOnline(folder: arguments[folder], seeds: arguments[onlineSeeds])
                     return .done
                 }),
-        ])
+        ],
+        action: { arguments in
+            let report = try EvaluationReport(
+                folder: arguments[output], truth: arguments[truth])
+            print(
+                arguments.isJSON ? report.json.canonicalText + "\n" : report.text(textStyle),
+                terminator: "")
+            return .done
+        })
 }

@@ -121,11 +121,12 @@ enum UpCommand {
 
 /// Prints a report as the command line asks for it.
 func printReport(_ report: RunReport, _ arguments: Arguments) {
-    if arguments.isJSON {
-        print(report.json.canonicalText)
-    } else {
-        let isPlain =
-            !ProcessFacts.isTerminal(1) || ProcessFacts.environment("NO_COLOR") != nil
-        print(report.text(isPlain ? .plain : .terminal), terminator: "")
-    }
+    print(
+        arguments.isJSON ? report.json.canonicalText + "\n" : report.text(textStyle),
+        terminator: "")
+}
+
+/// Bold headings on a terminal, unless its owner wants none (no-color.org).
+var textStyle: ReportStyle {
+    ProcessFacts.isTerminal(1) && ProcessFacts.environment("NO_COLOR") == nil ? .terminal : .plain
 }

@@ -172,4 +172,34 @@ enum Sample {
             _ = Sample.tool.parse(words)
         }
     }
+
+    @Test func `where a command takes a subcommand or arguments, the first word decides`() {
+        let folder = Argument<String>("DIR", help: "what to measure")
+        let other = Argument<String>("DIR", help: "the data set")
+        let tool = Command<String>(
+            "tool", "Measures.",
+            subcommands: [
+                Command(
+                    "evaluate", "Measures quality.", [folder],
+                    subcommands: [Command("films", "On films.", [other], action: "films")],
+                    action: "folder")
+            ])
+        func run(_ words: String...) -> (String, Arguments)? {
+            guard case .run(let action, let arguments) = tool.parse(words) else { return nil }
+            return (action, arguments)
+        }
+        #expect(run("evaluate", "out")?.0 == "folder")
+        #expect(run("evaluate", "out")?.1[folder] == "out")
+        #expect(run("evaluate", "films", "data")?.0 == "films")
+        #expect(run("evaluate", "films", "data")?.1[other] == "data")
+        #expect(run("evaluate", "./films")?.1[folder] == "./films")
+        #expect(run("evaluate", "--", "films")?.1[folder] == "films")
+        #expect(run("evaluate") == nil)
+        #expect(run("evaluate", "out", "films") == nil)
+        guard case .help(let help) = tool.parse(["evaluate", "-h"]) else {
+            Issue.record("no help")
+            return
+        }
+        #expect(help.contains("USAGE: tool evaluate COMMAND | DIR\n"))
+    }
 }

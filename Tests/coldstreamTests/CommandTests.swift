@@ -1,0 +1,124 @@
+// The command line as people meet it: help, mistakes, exit codes.
+
+import CommandLineArguments
+import Contracts
+import EmbeddedFleet
+import EventMapping
+import FleetSettings
+import LineFiles
+import Reports
+import Streams
+import Testing
+
+@testable import coldstream
+
+@Suite struct CommandTests {
+    private func help(_ words: String...) -> String {
+        guard case .help(let text) = commandLineTool.parse(words) else { return "no help" }
+        return text
+    }
+
+    private func mistake(_ words: String...) -> String {
+        guard case .failure(let error) = commandLineTool.parse(words) else { return "no mistake" }
+        #expect(error.exitCode == ExitCode.usage.rawValue)
+        return error.message
+    }
+
+    @Test func `the tool's help names every command`() {
+        #expect(
+            help("--help") == """
+                Turns a live stream of impressions and clicks into fresh item scores.
+
+                USAGE: coldstream [options] COMMAND
+
+                COMMANDS:
+                  up               Runs a fleet on your own data and prints a report.
+                  simulate         Writes the traffic of two searches and four feeds, with its truth.
+                  import           Turns a public data set into input for a fleet.
+                  report           Shows what a run came to: quality, the cold domain's curve, top items.
+                  evaluate         Recomputes a run's quality exactly, or measures the network on public data.
+                  scores           Shows published scores.
+                  stats            Shows what has been counted in a domain.
+                  dead-letters     Shows what could not be used, and why.
+                  config           Checks and shows settings.
+                  topics           Shows and checks the contracts of the topics.
+                  bench            Measures speed on this machine.
+                  version          Says which version this is and which records it writes.
+                  completion       Prints a script that completes commands: source <(coldstream completion bash).
+
+                OPTIONS:
+                  --format FORMAT  how results are printed (table, json; default: table)
+
+                COMMON OPTIONS:
+                  -h, --help       show this help
+
+                See 'coldstream COMMAND --help' for a command.
+
+                """)
+    }
+
+    @Test func `up's help says what is required and what may be left out`() {
+        let text = help("up", "-h")
+        #expect(text.contains("USAGE: coldstream up --input DIR [options]\n"))
+        #expect(text.contains("a folder with events.jsonl[.gz]"))
+        #expect(text.contains("1 each if left out"))
+        #expect(text.contains("ranklens, ga4, snowplow"))
+    }
+
+    @Test func `a mistyped word is answered with the nearest known one`() {
+        #expect(mistake("simulat") == "unknown command 'simulat'; did you mean simulate?")
+        #expect(mistake("up", "--inptu", "x").hasSuffix("did you mean --input?"))
+        #expect(mistake("scores", "topp").hasSuffix("did you mean top?"))
+        #expect(mistake("up", "--embedded").hasPrefix("needs --input DIR: "))
+        #expect(mistake("report", "out", "--format", "jsno").hasSuffix("did you mean json?"))
+    }
+
+    @Test func `partitions are read by topic`() throws {
+        func layout(_ text: String) throws -> FleetLayout {
+            guard
+                case .run(_, let arguments) = commandLineTool.parse(
+                    ["up", "--embedded", "--input", ".", "--partitions", text])
+            else { return FleetLayout() }
+            return try UpCommand.layout(arguments)
+        }
+        let both = try layout("events=4,domain-log=9")
+        #expect(both.eventsPartitions == 4 && both.domainLogPartitions == 9)
+        #expect(try layout("domain-log=2").eventsPartitions == 1)
+        let error = #expect(throws: UsageError.self) { try layout("event=4") }
+        #expect(error?.message.hasSuffix("did you mean events?") == true)
+        #expect(throws: UsageError.self) { try layout("events=0") }
+        #expect(throws: UsageError.self) { try layout("events") }
+    }
+
+    @Test func `an error decides the exit code by its kind`() {
+        #expect(ExitCode(of: SettingsError("x")).rawValue == 78)
+        #expect(ExitCode(of: LineFileError("open", "x", "it is not there")).rawValue == 65)
+        #expect(ExitCode(of: ReportError("x")).rawValue == 65)
+        #expect(ExitCode(of: MemoryLogError.fenced("x")).rawValue == 70)
+    }
+
+    @Test func `default caps are halved until they fit, caps that were given are not`() throws {
+        var settings = FleetSettings()
+        let layout = FleetLayout()
+        let whole = FleetMemory(settings, layout).bytes
+        #expect(settings.fitting(whole, layout)?.halvings == 0)
+        let fitted = try #require(settings.fitting(whole / 3, layout))
+        #expect(fitted.halvings == 2)
+        #expect(FleetMemory(fitted.settings, layout).bytes <= whole / 3)
+        #expect(fitted.settings.integer("users_max", role: "enrich") == 500_000)
+        try settings.set("roles.enrich.users_max", to: "2000000")
+        let kept = try #require(settings.fitting(whole / 3, layout))
+        #expect(kept.settings.integer("users_max", role: "enrich") == 2_000_000)
+        try settings.set("roles.enrich.users_max", to: "1000000000")
+        #expect(settings.fitting(whole, layout) == nil)
+    }
+
+    @Test func `every contract in the binary passes its own check`() {
+        guard case .run(let action, let arguments) = commandLineTool.parse(["topics", "check"])
+        else {
+            Issue.record("topics check is no command")
+            return
+        }
+        #expect((try? action(arguments)) == .done)
+    }
+}
