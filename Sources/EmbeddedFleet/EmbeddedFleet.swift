@@ -108,7 +108,7 @@ public final class EmbeddedFleet {
     }
 
     /// The first record of every domain-log partition is the settings; a later one where they changed.
-    private static func appendSettings(
+    static func appendSettings(
         _ settings: FleetSettings, _ layout: FleetLayout, _ log: MemoryLog
     ) throws {
         let canonical = FinetuneSettings(settings).canonical

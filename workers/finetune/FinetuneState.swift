@@ -404,12 +404,7 @@ public final class FinetuneState: PartitionState {
             if item.isRanked != 0 { view.ranking.rows.append(row) }
         }
         for view in views { view.ranking.sort { self.domainItems[$0].pointee.published.score } }
-        queries.forEachLive { row in
-            let query = queries[row].pointee
-            views[Int(query.domain)].headQueries.offer(
-                row, weight: query.weight,
-                limit: Int(domains[query.domain].pointee.parameters.headQueries))
-        }
+        domains.forEachLive { findHeadQueries(of: $0) }
         candidates.forEachLive { row in
             let candidate = candidates[row].pointee
             views[Int(candidate.domain)].addCandidate(row, of: candidate.query)
@@ -439,6 +434,19 @@ public final class FinetuneState: PartitionState {
 
     func addView(_ row: UInt32) {
         while views.count <= Int(row) { views.append(DomainView()) }
+    }
+
+    /// Finds a search domain's most frequent queries among all that are known.
+    func findHeadQueries(of domain: UInt32) {
+        let parameters = domains[domain].pointee.parameters
+        let view = views[Int(domain)]
+        view.headQueries.removeAll()
+        guard parameters.surface == .search else { return }
+        queries.forEachLive { row in
+            let query = queries[row].pointee
+            guard query.domain == domain else { return }
+            view.headQueries.offer(row, weight: query.weight, limit: Int(parameters.headQueries))
+        }
     }
 
     // Names to rows
@@ -535,9 +543,6 @@ final class DomainView {
     @exclusivity(unchecked) var touchedQueries: Set<UInt32> = []
     /// Rows of `candidates` by row of `queries`.
     @exclusivity(unchecked) private(set) var candidates: [UInt32: [UInt32]] = [:]
-
-    /// Queries beyond the head are not published; what touched them need not be kept for long.
-    func forgetTouchedQueries() { touchedQueries.removeAll(keepingCapacity: true) }
 
     func addCandidate(_ row: UInt32, of query: UInt32) {
         candidates[query, default: []].append(row)

@@ -12,6 +12,8 @@ public final class FinetuneStep: Step {
     /// Partitions of domain-log, to which priors are sent.
     let partitions: Int
     let hashBits: Int
+    /// Without a head, the step counts and publishes shrunken rates: what counters alone can do.
+    let usesHead: Bool
     let reader = DomainLogReader()
     let scratch: Scratch
     @exclusivity(unchecked) private(set) var scorer: Scorer!
@@ -21,10 +23,12 @@ public final class FinetuneStep: Step {
     /// - Parameters:
     ///   - hashBits: a fleet setting that decides the size of tables.
     ///   - numerics: the kernel class, part of the version.
+    ///   - usesHead: `false` = statistics and shrunken rates alone, as a baseline of quality and speed.
     public init(
         caps: FinetuneCaps = FinetuneCaps(), domainLogPartitions: Int, hashBits: Int = 18,
-        numerics: String = "haswell"
+        numerics: String = "haswell", usesHead: Bool = true
     ) {
+        self.usesHead = usesHead
         self.caps = caps
         self.hashBits = hashBits
         partitions = domainLogPartitions
@@ -32,7 +36,7 @@ public final class FinetuneStep: Step {
         stepVersion =
             "finetune/1 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
             + "caps=\(caps.domains),\(caps.items),\(caps.queries),\(caps.openImpressions),"
-            + "\(caps.corrections)"
+            + "\(caps.corrections)\(usesHead ? "" : " statistics")"
         RowFields.check()
         scorer = Scorer(self)
     }
@@ -94,6 +98,7 @@ public final class FinetuneStep: Step {
         state.domains.forEachLive { row in
             state.domains[row].pointee.parameters = settings.parameters(of: state.domains.name(row))
             state.domains.markChanged(row)
+            state.findHeadQueries(of: row)
         }
     }
 

@@ -18,6 +18,15 @@ extension FinetuneStep {
 
         count(state, domain, item, domainItem, shown, record)
         let features = scratch.features
+        guard usesHead else {
+            features.pointee.hashedCount = 0
+            features.pointee.position = UInt16(HeadInput.positions)
+            let logit = Float(
+                itemRate(state, item) + Math.logit(state.clock.value.pointee.globalRate))
+            if let query { countCandidate(state, domain, query, item) }
+            keep(state, key, domain, item, domainItem, logit, shown)
+            return
+        }
         buildFeatures(state, domain, item, shown)
         let head = state.head(domain, scratch.lookups)
         features.pointee.content = head.content(features)
@@ -89,14 +98,16 @@ extension FinetuneStep {
     }
 
     private func removeQuery(_ state: FinetuneState, _ row: UInt32) {
-        let view = state.views[Int(state.queries[row].pointee.domain)]
-        view.headQueries.remove(row)
+        let domain = state.queries[row].pointee.domain
+        let view = state.views[Int(domain)]
+        let wasHead = view.headQueries.remove(row)
         for candidate in (view.candidates[row] ?? []).sorted() {
             state.candidates.remove(candidate)
             view.removeCandidate(candidate, of: row)
         }
         view.touchedQueries.remove(row)
         state.queries.remove(row)
+        if wasHead { state.findHeadQueries(of: domain) }
     }
 
     private func countCandidate(
@@ -332,7 +343,7 @@ extension FinetuneStep {
         place.pointee.position = UInt16(clamping: shown.position ?? 0)
         place.pointee.hasPosition = shown.position == nil ? 0 : 1
         place.pointee.ageSlice = ItemAge.slice(labels: state.domainItems[domainItem].pointee.labels)
-        state.kept(row).update(from: scratch.features, count: 1)
+        if usesHead { state.kept(row).update(from: scratch.features, count: 1) }
     }
 
     /// Keeps some of the requests as the contexts in which scores are computed: a uniform sample of the

@@ -156,7 +156,9 @@ extension FinetuneStep {
             clicked: clicked,
             before: Counts(
                 impressions: UInt64(place.pointee.labels), clicks: UInt64(place.pointee.clicks)))
-        addEvidence(state, domain, item, domainItem, state.kept(row), clicked: clicked)
+        if usesHead {
+            addEvidence(state, domain, item, domainItem, state.kept(row), clicked: clicked)
+        }
         place.pointee.labels += 1
         place.pointee.clicks += clicked ? 1 : 0
         place.pointee.decayed.add(
@@ -275,7 +277,7 @@ extension FinetuneStep {
                     impressions: UInt64(own.pointee.labels), clicks: UInt64(own.pointee.clicks)))
             own.pointee.clicks += 1
         }
-        correctEvidence(state, domain, item, domainItem, state.kept(row))
+        if usesHead { correctEvidence(state, domain, item, domainItem, state.kept(row)) }
         own.pointee.decayed.add(impressions: 0, clicks: 1, at: time, place.pointee.parameters)
         state.domainItems.markChanged(domainItem)
         touch(state, domainItem)
@@ -343,6 +345,7 @@ extension FinetuneStep {
         _ record: Record,
         _ outbox: inout Outbox
     ) {
+        guard usesHead else { return }
         let place = state.domains[domain]
         place.batch[Int(place.pointee.batchCount)] =
             row | (isCorrection ? correctionBit : 0)

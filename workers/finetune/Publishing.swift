@@ -165,21 +165,24 @@ extension FinetuneStep {
         var isPrepared = false
         let parameters = state.domains[domain].pointee.parameters
         for query in heads {
-            let isDue =
-                point.isClosing || view.touchedQueries.contains(query) || query & 63 == turn & 63
-            guard isDue, let candidates = view.candidates[query] else { continue }
+            // All candidates of a query in its turn, so that no score is older than 64 points.
+            let isTurn = point.isClosing || query & 63 == turn & 63
+            guard isTurn || view.touchedQueries.contains(query),
+                let candidates = view.candidates[query]
+            else { continue }
             if !isPrepared {
                 scorer.prepare(domain)
                 isPrepared = true
             }
-            publishCandidates(state, domain, query, candidates.sorted(), parameters, point, &outbox)
+            publishCandidates(
+                state, domain, query, candidates.sorted(), all: isTurn, parameters, point, &outbox)
         }
         for query in heads { view.touchedQueries.remove(query) }
-        if view.touchedQueries.count > 4 * max(100, heads.count) { view.forgetTouchedQueries() }
     }
 
     private func publishCandidates(
         _ state: FinetuneState, _ domain: UInt32, _ query: UInt32, _ candidates: [UInt32],
+        all: Bool,
         _ parameters: DomainParameters, _ point: PublishPoint, _ outbox: inout Outbox
     ) {
         let hash = state.queries[query].pointee.hash
@@ -190,7 +193,12 @@ extension FinetuneStep {
         for row in candidates {
             let place = state.candidates[row]
             let item = place.pointee.item
+            guard all || place.pointee.isTouched != 0 else {
+                if place.pointee.isRanked != 0 { ranked.append(row) }
+                continue
+            }
             place.pointee.isTouched = 0
+            place.pointee.isRanked = 0
             state.candidates.markChanged(row)
             guard state.items.isLive(item), state.items[item].pointee.isUnavailable == 0,
                 let domainItem = state.domainItems.find(FinetuneState.domainItemKey(domain, item))
@@ -211,6 +219,7 @@ extension FinetuneStep {
                 extra: extra)
             place.pointee.published.score = score
             place.pointee.published.scoreStd = standardDeviation
+            place.pointee.isRanked = 1
             ranked.append(row)
         }
         ranked.sort { a, b in

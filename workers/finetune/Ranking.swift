@@ -47,7 +47,7 @@ struct Ranking {
     }
 }
 
-/// The most frequent queries of a domain by decayed count.
+/// The most frequent queries of a domain by decayed count, equally frequent ones by row.
 ///
 /// Weights grow only when a query is seen, so the top can be kept by looking at that query alone; it
 /// follows from the weights, whatever the order of the offers.
@@ -56,16 +56,25 @@ struct HeadQueries {
 
     /// Tells the present weight of a query.
     mutating func offer(_ row: UInt32, weight: Double, limit: Int) {
+        func precedes(_ other: (row: UInt32, weight: Double)) -> Bool {
+            weight > other.weight || (weight == other.weight && row < other.row)
+        }
         if let at = rows.firstIndex(where: { $0.row == row }) {
             rows.remove(at: at)
         } else if rows.count >= limit {
-            guard let last = rows.last, weight > last.weight else { return }
+            guard let last = rows.last, precedes(last) else { return }
             rows.removeLast()
         }
         guard limit > 0 else { return }
-        let at = rows.firstIndex { $0.weight < weight || ($0.weight == weight && $0.row > row) }
-        rows.insert((row, weight), at: at ?? rows.count)
+        rows.insert((row, weight), at: rows.firstIndex { precedes($0) } ?? rows.count)
     }
 
-    mutating func remove(_ row: UInt32) { rows.removeAll { $0.row == row } }
+    /// Takes a query out that is gone; true if another one must be found for its place.
+    mutating func remove(_ row: UInt32) -> Bool {
+        guard let at = rows.firstIndex(where: { $0.row == row }) else { return false }
+        rows.remove(at: at)
+        return true
+    }
+
+    mutating func removeAll() { rows.removeAll(keepingCapacity: true) }
 }

@@ -2,6 +2,7 @@
 
 import Bytes
 import DeterministicMath
+import Statistics
 import Streams
 
 /// What a publish point needs to score an item in about two microseconds.
@@ -24,6 +25,8 @@ final class Scorer {
     private let common = Scorer.floats(ContextRow.historyMaximum + 1)
     @exclusivity(unchecked) private var global = 0.0
     @exclusivity(unchecked) private var base = 0.0
+    @exclusivity(unchecked) private var prior = LearnedPrior(
+        prior: .start, logitMeanVariance: 0, logStrengthVariance: 0)
     private let tokens: TokenCache
 
     private static func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
@@ -56,6 +59,10 @@ final class Scorer {
         head = state.head(domain, step.scratch.lookups)
         view = state.views[Int(domain)]
         let row = state.domains[domain]
+        guard step.usesHead else {
+            prior = row.pointee.rates.learnedPrior()
+            return
+        }
         count = Int(min(row.pointee.contextsSeen, Int64(row.pointee.parameters.contexts)))
         let contexts = state.contexts(domain)
         for c in 0..<count {
@@ -91,6 +98,14 @@ final class Scorer {
     func score(
         item: UInt32, domain: UInt32, domainItem: UInt32, labels: Int32, extra: Float
     ) -> (score: Float, standardDeviation: Float) {
+        guard step.usesHead else {
+            let own = state.domainItems[domainItem].pointee
+            let (clicks, labels) = (Double(own.clicks), Double(own.labels))
+            return (
+                Float(prior.prior.rate(clicks: clicks, impressions: labels)),
+                Float(prior.logitVariance(clicks: clicks, impressions: labels).squareRoot())
+            )
+        }
         let features = state.features(item)
         let rate = Float(step.itemRate(state, item))
         let logits = logits
