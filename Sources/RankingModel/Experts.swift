@@ -176,9 +176,8 @@ extension Network {
             Kernels.addColumnSums(
                 gradient(place.b1) + lower, dhidden.base + lower, stride: dhidden.stride,
                 rows: rows, columns: upper - lower)
-            Product.weights(
-                Matrix(gradient(place.w1), n * width, place.input).rows(lower, upper),
-                dhidden.columns(lower, upper), input)
+            largeGradient(
+                place.w1 + lower * place.input, dhidden.columns(lower, upper), input)
         }
         splitOutputs(n * out) { lower, upper in
             Kernels.addColumnSums(
@@ -188,9 +187,9 @@ extension Network {
                 let first = max(lower, e * out)
                 let last = min(upper, (e + 1) * out)
                 if first >= last { continue }
-                Product.weights(
-                    Matrix(gradient(place.w2) + first * width, last - first, width),
-                    doutput.columns(first, last), hidden.columns(e * width, (e + 1) * width))
+                largeGradient(
+                    place.w2 + first * width, doutput.columns(first, last),
+                    hidden.columns(e * width, (e + 1) * width))
             }
         }
     }

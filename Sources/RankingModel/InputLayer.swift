@@ -123,9 +123,8 @@ extension Network {
             }
             splitOutputs(H) { lower, upper in
                 for segment in segments {
-                    let dw = Matrix(gradient(p.daWeight) + segment.domain * H * c.X, H, c.X)
-                    Product.weights(
-                        dw.rows(lower, upper),
+                    largeGradient(
+                        p.daWeight + (segment.domain * H + lower) * c.X,
                         rows.rows(segment.lower, segment.upper).columns(lower, upper),
                         x.rows(segment.lower, segment.upper))
                 }
@@ -133,9 +132,8 @@ extension Network {
         } else {
             Kernels.addColumnSums(gradient(p.input.bias), dh, stride: H, rows: B, columns: H)
             splitOutputs(H) { lower, upper in
-                Product.weights(
-                    Matrix(gradient(p.input.weight), H, c.X).rows(lower, upper),
-                    rows.columns(lower, upper), x)
+                largeGradient(
+                    p.input.weight + lower * c.X, rows.columns(lower, upper), x)
             }
         }
         let needsInput = wants.encoders

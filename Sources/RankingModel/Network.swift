@@ -69,6 +69,8 @@ public final class Network {
     var tilescratch = UnsafeMutablePointer<Float>(bitPattern: 64)!
 
     // The way back.
+    /// Gradients of large tensors that were left as the two factors of their product.
+    var pending: [PendingGradient] = []
     let gradients: Block
     let itemRows = DistinctRows()
     let queryRows = DistinctRows()
@@ -240,6 +242,26 @@ public final class Network {
             }
         }
         for i in tableGradients.indices { tableGradients[i].count = 0 }
+        pending.removeAll(keepingCapacity: true)
+    }
+
+    /// The gradient of the weights at `place`, (out, in), becomes dᵀ x; for few rows it is left as d
+    /// and x, from which Adagrad can step without writing the product down.
+    func largeGradient(_ place: Int, _ d: Matrix, _ x: Matrix) {
+        if d.rows <= Kernels.fewRows, B < Workers.least {
+            pending.append(PendingGradient(place: place, d: d, x: x))
+            return
+        }
+        Product.weights(Matrix(gradient(place), d.columns, x.columns), d, x)
+    }
+
+    /// Writes down the products that were left open.
+    func completeGradients() {
+        for open in pending {
+            Product.weights(
+                Matrix(gradient(open.place), open.d.columns, open.x.columns), open.d, open.x)
+        }
+        pending.removeAll(keepingCapacity: true)
     }
 
     private var tileScratchCount: Int {
@@ -251,6 +273,13 @@ public final class Network {
             c.H + c.ple_sh * c.e1, c.H + c.ple_sp * c.e1)
         return Product.tileRows * (widest + 64)
     }
+}
+
+/// A gradient dᵀ x that has not been computed: (B, out) and (B, in) for the weights at `place`.
+struct PendingGradient {
+    var place: Int
+    var d: Matrix
+    var x: Matrix
 }
 
 /// The distinct rows of a table that a step touched, and their gradients.

@@ -63,6 +63,13 @@ public final class Optimizer {
     /// - Parameter scale: what both rates are multiplied by.
     public func step(_ network: Network, scale: Float = 1) {
         steps += 1
+        if settings.kind != .adagrad || settings.remember != 1 { network.completeGradients() }
+        for open in network.pending {
+            Kernels.adagradFew(
+                network.weight(open.place), squares.base + open.place, open.d.base, open.d.stride,
+                open.x.base, open.x.stride, batch: open.d.rows, rows: open.d.columns,
+                columns: open.x.columns, rate: settings.rate * scale)
+        }
         let parameters = network.parameters
         let tensors = parameters.layout.tensors
 
@@ -92,6 +99,8 @@ public final class Optimizer {
     }
 
     private func adagrad(_ network: Network, _ first: Int, _ count: Int, _ scale: Float) {
+        // Stepped over already, from the factors of its gradient.
+        for open in network.pending where first..<first + count ~= open.place { return }
         let acc = squares.base + first
         if settings.remember != 1 { Kernels.scale(acc, acc, settings.remember, count: count) }
         Kernels.adagrad(

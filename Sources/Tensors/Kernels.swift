@@ -369,6 +369,24 @@ public enum Kernels {
                 lower: lower, upper: upper)
         }
     }
+
+    /// Adagrad from dᵀ x of a few rows; see VectorKernels.
+    public static func adagradFew(
+        _ w: UnsafeMutablePointer<Float>, _ acc: UnsafeMutablePointer<Float>,
+        _ d: UnsafePointer<Float>, _ strideD: Int, _ x: UnsafePointer<Float>, _ strideX: Int,
+        batch: Int,
+        rows: Int, columns: Int, rate: Float
+    ) {
+        if isWide {
+            VectorKernelsWide.adagradFew(
+                w, acc, d, strideD, x, strideX, batch: batch, rows: rows, columns: columns,
+                rate: rate)
+        } else {
+            VectorKernels.adagradFew(
+                w, acc, d, strideD, x, strideX, batch: batch, rows: rows, columns: columns,
+                rate: rate)
+        }
+    }
 }
 
 /// The two builds of the kernels side by side, so that their bits can be compared.

@@ -101,3 +101,49 @@ public func weightsFew(
         if isFresh { out.update(repeating: 0, count: columns) }
     }
 }
+
+/// Adagrad on a weight matrix straight from what makes up its gradient, dᵀ x of a few rows: rows of w
+/// whose unit got no gradient are neither read nor written.
+///
+/// The gradient is summed over the rows in their order, as `weightsFew` does.
+///
+/// - Parameters:
+///   - w, acc: (rows, columns), contiguous. - d: (batch, rows). - x: (batch, columns).
+public func adagradFew(
+    _ w: UnsafeMutablePointer<Float>, _ acc: UnsafeMutablePointer<Float>,
+    _ d: UnsafePointer<Float>, _ strideD: Int, _ x: UnsafePointer<Float>, _ strideX: Int,
+    batch: Int, rows: Int, columns: Int, rate: Float
+) {
+    let rates = Lanes(repeating: rate)
+    let zero = Lanes(repeating: 0)
+    for o in 0..<rows {
+        var isQuiet = true
+        for r in 0..<batch where d[r &* strideD &+ o] != 0 { isQuiet = false }
+        if isQuiet { continue }
+        let weights = w + o &* columns
+        let squares = acc + o &* columns
+        var j = 0
+        while j < columns {
+            let n = min(16, columns &- j)
+            var gradient = zero
+            for r in 0..<batch {
+                let scale = Lanes(repeating: d[r &* strideD &+ o])
+                let row = x + r &* strideX
+                gradient.addProduct(n == 16 ? load(row, j) : loadTail(row, j, n), scale)
+            }
+            if any(gradient .!= zero) {
+                if n == 16 {
+                    let sum = load(squares, j).addingProduct(gradient, gradient)
+                    store(sum, squares, j)
+                    store(load(weights, j) - adagradStep(gradient, sum, rates), weights, j)
+                } else {
+                    let sum = loadTail(squares, j, n).addingProduct(gradient, gradient)
+                    storeTail(sum, squares, j, n)
+                    storeTail(
+                        loadTail(weights, j, n) - adagradStep(gradient, sum, rates), weights, j, n)
+                }
+            }
+            j &+= 16
+        }
+    }
+}

@@ -103,6 +103,27 @@ import Testing
         #expect(bits(train()) == bits(train()))
     }
 
+    @Test(arguments: ["mdf", "ple", "single", "mmoe"])
+    func `a step from the factors of a gradient is the step from the gradient`(variant: String) {
+        let c = smallConfiguration().variant(variant)
+        func weights(complete: Bool) -> [Double] {
+            let parameters = perturbedParameters(c, seed: 4)
+            let network = Network(parameters)
+            let optimizer = Optimizer(parameters, OptimizerSettings())
+            for rows in [1, 3, 9] {
+                let (batch, memory) = randomBatch(c, rows: rows, seed: UInt64(rows))
+                _ = withExtendedLifetime(memory) { network.backward(batch, alpha: 0.1) }
+                if complete {
+                    #expect(rows > 4 || !network.pending.isEmpty)
+                    network.completeGradients()
+                }
+                optimizer.step(network)
+            }
+            return (0..<parameters.layout.count).map { Double(parameters.block.base[$0]) }
+        }
+        #expect(largestDifference(weights(complete: true), weights(complete: false)) < 1e-6)
+    }
+
     @Test func `decay pulls matrices, not biases, norms or tables`() {
         let names = [
             "da.weight", "expert.w1", "item.gate.wq", "da.u", "tower.w2", "item.id.proj.weight",
