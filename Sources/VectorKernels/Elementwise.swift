@@ -205,14 +205,14 @@ func reciprocalRoot(_ x: Lanes) -> Lanes {
 /// acc is 1e-16 or more. Below that, which hardly occurs, root and division are computed as they are.
 @inline(__always)
 func adagradStep(_ gradient: Lanes, _ sum: Lanes, _ rates: Lanes) -> Lanes {
-    let isTiny = (sum .< Lanes(repeating: 1e-16)) .& (gradient .!= Lanes(repeating: 0))
-    if any(isTiny) {
+    let one = Lanes(repeating: 1)
+    let used = sum.replacing(with: one, where: gradient .== Lanes(repeating: 0))
+    if any(used .< Lanes(repeating: 1e-16)) {
         return rates * gradient / (cs_sqrt16(sum) + Lanes(repeating: 1e-10))
     }
     // 1e-30 keeps lanes without any gradient finite and changes no other.
     let r = reciprocalRoot(sum + Lanes(repeating: 1e-30))
     let t = r * Lanes(repeating: 1e-10)
-    let one = Lanes(repeating: 1)
     return (rates * gradient * r) * (one - t).addingProduct(t, t)
 }
 
