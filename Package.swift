@@ -73,7 +73,7 @@ let package = Package(
         // The network.
         library("RankingModel", ["Tensors", "DeterministicMath", "Statistics", "JSON", "Bytes"]),
         tests(
-            "RankingModel", ["RankingModel", "Tensors", "DeterministicMath", "JSON", "Bytes"],
+            "RankingModel", ["RankingModel", "Tensors", "DeterministicMath", "JSON"],
             resources: [.copy("golden")]),
         library("KafkaTransactions", ["CRdKafka", "Bytes"], exclude: ["README.md"]),
 
@@ -100,7 +100,7 @@ let package = Package(
 
         // What each role does.
         library(
-            "Enrich", path: "workers/enrich", ["Streams", "Contracts", "JSON", "Bytes"],
+            "Enrich", path: "workers/enrich", ["Streams", "Contracts", "Bytes"],
             exclude: ["README.md"]),
         library(
             "Gateway", path: "workers/gateway",
@@ -141,7 +141,7 @@ let package = Package(
         tests("LineFiles", ["LineFiles", "Bytes"]),
         tests(
             "EventMapping",
-            ["EventMapping", "Bytes", "JSON", "Contracts", "LineFiles", "Simulation"]),
+            ["EventMapping", "Bytes", "Contracts", "LineFiles", "Simulation"]),
         tests(
             "Simulation",
             [
