@@ -14,6 +14,13 @@ enum BenchCommand {
     static let only = Option<String?>(
         "only", "FIGURE", help: "the one figure to take, such as train_1024")
 
+    static let input = Option<String?>(
+        "input", "DIR", help: "events, catalog and settings to use instead of a simulation"
+    ).completing(.directories)
+    static let impressions = Option<Int>(
+        "impressions", "N", default: 100_000, help: "how large the simulation is"
+    ).within(1_000...10_000_000)
+
     static let command = Command<Action>(
         "bench", "Measures speed on this machine.",
         subcommands: [
@@ -21,6 +28,15 @@ enum BenchCommand {
                 "json", "Decoding and writing of records, one core.",
                 action: { arguments in
                     JSONBenchmark.run(json: arguments.isJSON)
+                    return .done
+                }),
+            Command(
+                "stream", "Events per core-second: finetune alone, and the whole chain.",
+                [input, impressions],
+                action: { arguments in
+                    try StreamFigures.run(
+                        folder: arguments[input], impressions: arguments[impressions],
+                        json: arguments.isJSON)
                     return .done
                 }),
             Command(

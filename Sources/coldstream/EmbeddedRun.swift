@@ -59,13 +59,30 @@ struct EmbeddedRun {
         try files.finish()
         try checkpoint(fleet, log)
         let seconds = ProcessFacts.seconds - start
-        let summary = RunSummary(fleet).json(
-            seconds: seconds, memoryPeakBytes: ProcessFacts.memoryPeak)
+        var summary = RunSummary(fleet)
+        if data != nil {
+            // Lines that earlier runs held back are in the log, and nobody's state counts them.
+            let earlier =
+                try heldBackLines(in: output) - (fleet.ingest?.progress.deadLetters ?? 0)
+            summary.deadLetters += earlier
+            summary.events += earlier
+        }
         var text = ByteBuffer()
-        text.append(summary.canonicalText)
+        text.append(
+            summary.json(seconds: seconds, memoryPeakBytes: ProcessFacts.memoryPeak).canonicalText)
         text.append("\n" as StaticString)
         try LineWriter.write(text.slice, to: "\(output)/summary.json")
         return true
+    }
+
+    /// Dead letters of lines that never became events.
+    private func heldBackLines(in output: String) throws -> Int64 {
+        var count: Int64 = 0
+        try OutputRecords.forEachDeadLetter(folder: output) { letter in
+            if letter.json["input"] != nil { count += 1 }
+            return true
+        }
+        return count
     }
 
     private var input: IngestInput {
