@@ -158,6 +158,7 @@ struct CandidateRow: BitwiseCopyable {
     var isRanked: UInt8 = 0
     var padding: UInt16 = 0
     var published = PublishedScore()
+    var pair = PairEvidence()
 }
 
 /// A query in one domain.
@@ -242,6 +243,7 @@ struct DomainRow: BitwiseCopyable {
     var own = HeadPart.ownStart
     var biases = DomainBiases()
     var wander = CalibrationWander()
+    var pairSpread = PairSpread()
     /// Of the request whose impressions were last seen, to tell requests apart.
     var lastRequest: UInt64 = 0
     var shown: Int64 = 0

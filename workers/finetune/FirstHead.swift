@@ -138,8 +138,9 @@ struct KeptFeatures: BitwiseCopyable {
     /// The content part's logit, and the part of that which comes from the item's content.
     var content: Float = 0
     var itemContent: Float = 0
-    /// The item effect as it was.
+    /// The item effect as it was, and the effect of the pair of query and item (search).
     var effect: Float = 0
+    var pairEffect: Float = 0
     /// Weight of the position's bias.
     var position: UInt16 = 0
     var hashedCount: UInt16 = 0

@@ -23,7 +23,7 @@ extension FinetuneStep {
             features.pointee.position = UInt16(HeadInput.positions)
             let logit = Float(
                 itemRate(state, item) + Math.logit(state.clock.value.pointee.globalRate))
-            if let query { countCandidate(state, domain, query, item) }
+            if let query { _ = countCandidate(state, domain, query, item) }
             keep(state, key, domain, item, domainItem, logit, shown)
             return
         }
@@ -35,8 +35,13 @@ extension FinetuneStep {
         let effect = effect(
             state, item, domainItem, content: Double(features.pointee.itemContent))
         features.pointee.effect = Float(effect.mean)
-        let logit = features.pointee.content + features.pointee.effect + head.top(features)
-        if let query { countCandidate(state, domain, query, item) }
+        features.pointee.pairEffect =
+            query.flatMap { countCandidate(state, domain, $0, item) }.map {
+                pairEffect(state, domain, $0).mean
+            } ?? 0
+        let logit =
+            features.pointee.content + features.pointee.effect
+            + features.pointee.pairEffect + head.top(features)
         keep(state, key, domain, item, domainItem, logit, shown)
         remember(state, domain, shown)
     }
@@ -110,10 +115,11 @@ extension FinetuneStep {
         if wasHead { state.findHeadQueries(of: domain) }
     }
 
+    /// The candidate's row; nil outside search.
     private func countCandidate(
         _ state: FinetuneState, _ domain: UInt32, _ query: UInt32, _ item: UInt32
-    ) {
-        guard state.domains[domain].pointee.parameters.surface == .search else { return }
+    ) -> UInt32? {
+        guard state.domains[domain].pointee.parameters.surface == .search else { return nil }
         let view = state.views[Int(domain)]
         let key = FinetuneState.candidateKey(query, item)
         let row: UInt32
@@ -141,6 +147,15 @@ extension FinetuneStep {
         place.pointee.positionBias +=
             (bias - place.pointee.positionBias) / Float(min(place.pointee.shown, 32))
         touchCandidate(state, row)
+        return row
+    }
+
+    /// What is known of a pair of query and item beyond the rest.
+    func pairEffect(
+        _ state: FinetuneState, _ domain: UInt32, _ candidate: UInt32
+    ) -> (mean: Float, variance: Float) {
+        state.candidates[candidate].pointee.pair.effect(
+            state.domains[domain].pointee.pairSpread.variance)
     }
 
     func touchCandidate(_ state: FinetuneState, _ row: UInt32) {

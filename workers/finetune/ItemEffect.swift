@@ -186,6 +186,53 @@ struct ItemEffect {
     }
 }
 
+/// What an item's labels for one query say beyond everything else that is known.
+struct PairEvidence: BitwiseCopyable {
+    /// Σ (y − q) and Σ q (1 − q) over its labels, q predicted without the pair's own effect.
+    var surplus: Float = 0
+    var information: Float = 0
+    /// The first label's residual and q (1 − q), until the second is there; `firstLabels` 2 = both were.
+    var firstResidual: Float = 0
+    var firstInformation: Float = 0
+    var firstLabels: Int32 = 0
+
+    mutating func add(_ y: Float, _ q: Float, to spread: inout PairSpread) {
+        let (residual, information) = (y - q, q * (1 - q))
+        surplus += residual
+        self.information += information
+        if firstLabels == 0 {
+            firstResidual = residual
+            firstInformation = information
+        } else if firstLabels == 1 {
+            spread.add(
+                residuals: Double(firstResidual * residual),
+                information: Double(firstInformation * information))
+        }
+        firstLabels = min(2, firstLabels + 1)
+    }
+
+    /// Posterior mean and variance of the pair's effect under N(0, `spread`).
+    func effect(_ spread: Double) -> (mean: Float, variance: Float) {
+        let precision = 1 / Float(spread) + information
+        return (max(-3, min(3, surplus / precision)), 1 / precision)
+    }
+}
+
+/// How far pairs of query and item differ in a domain: from the products of their first two residuals,
+/// whose expectation is the variance times both their q (1 − q).
+struct PairSpread: BitwiseCopyable {
+    private var sum: Double = 0
+    private var weight: Double = 0
+
+    mutating func add(residuals: Double, information: Double) {
+        sum += residuals * information
+        weight += information * information
+    }
+
+    /// Variance between pairs; begins at .2, as sure as 20 informative pairs.
+    var variance: Double { max(0.01, min(4, (sum + 0.2 * 0.8) / (weight + 0.8))) }
+}
+
 /// How much a domain's calibration wanders from block to block of 500 labels.
 struct CalibrationWander: BitwiseCopyable {
     private var surplus: Double = 0

@@ -173,6 +173,11 @@ extension FinetuneStep {
             let place = state.candidates[candidate]
             place.pointee.labels += 1
             place.pointee.clicks += clicked ? 1 : 0
+            if usesHead {
+                place.pointee.pair.add(
+                    clicked ? 1 : 0, Math.sigmoid(kept.logit - state.kept(row).pointee.pairEffect),
+                    to: &state.domains[domain].pointee.pairSpread)
+            }
             touchCandidate(state, candidate)
         }
     }
@@ -286,6 +291,7 @@ extension FinetuneStep {
             let candidate = state.candidates.find(FinetuneState.candidateKey(query, item))
         {
             state.candidates[candidate].pointee.clicks += 1
+            state.candidates[candidate].pointee.pair.surplus += 1
             touchCandidate(state, candidate)
         }
     }

@@ -37,7 +37,8 @@ struct Learner {
         let p = Math.sigmoid(content + thinned)
         spread((p - y) / HeadConstant.batchDivisor, features)
         let whole = Math.sigmoid(
-            content + features.pointee.effect + head.top(features) + thinned)
+            content + features.pointee.effect + features.pointee.pairEffect + head.top(features)
+                + thinned)
         let error = (whole - y) / HeadConstant.batchDivisor
         for k in 0..<HeadInput.crossCount {
             sums.all[HeadInput.weights + k] += error * features.cross[k]

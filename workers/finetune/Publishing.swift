@@ -209,16 +209,18 @@ extension FinetuneStep {
                 }
                 continue
             }
-            let pair = pairKey(hash, state.items.key(item).low)
+            let pair = pairEffect(state, domain, row)
+            let key = pairKey(hash, state.items.key(item).low)
             let extra =
-                queryWeight + head.hashed[Int(bucket(.queryItem, pair))].weight
+                queryWeight + head.hashed[Int(bucket(.queryItem, key))].weight
                 + head.weight(HeadInput.match) * match(state, hash, item)
-                + place.pointee.positionBias
+                + place.pointee.positionBias + (usesHead ? pair.mean : 0)
             let (score, standardDeviation) = scorer.score(
                 item: item, domain: domain, domainItem: domainItem, labels: place.pointee.labels,
                 extra: extra)
             place.pointee.published.score = score
-            place.pointee.published.scoreStd = standardDeviation
+            place.pointee.published.scoreStd =
+                (standardDeviation * standardDeviation + pair.variance).squareRoot()
             place.pointee.isRanked = 1
             ranked.append(row)
         }

@@ -4,7 +4,7 @@
 extension UnsafeMutablePointer where Pointee == KeptFeatures {
     @inline(__always) var dense: UnsafeMutablePointer<Float> { field(at: 0) }
     @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 24) }
-    @inline(__always) var hashed: UnsafeMutablePointer<PackedFeature> { field(at: 52) }
+    @inline(__always) var hashed: UnsafeMutablePointer<PackedFeature> { field(at: 56) }
 }
 
 extension UnsafeMutablePointer where Pointee == ItemFeatures {
@@ -60,7 +60,7 @@ enum RowFields {
 
     static func check() {
         precondition(MemoryLayout<KeptFeatures>.offset(of: \.cross) == 24)
-        precondition(MemoryLayout<KeptFeatures>.offset(of: \.hashed) == 52)
+        precondition(MemoryLayout<KeptFeatures>.offset(of: \.hashed) == 56)
         precondition(MemoryLayout<ItemFeatures>.offset(of: \.domains) == 8)
         precondition(MemoryLayout<ItemFeatures>.offset(of: \.tokens) == 136)
         precondition(MemoryLayout<ContextRow>.offset(of: \.history) == 16)
