@@ -68,12 +68,23 @@ public func backFew(
     _ b: UnsafePointer<Float>, _ strideB: Int, rows: Int, columns: Int, depth: Int,
     accumulate: Bool
 ) {
-    for r in 0..<rows {
-        let out = c + r &* strideC
-        if !accumulate { out.update(repeating: 0, count: columns) }
-        let weights = a + r &* strideA
-        for k in 0..<depth where weights[k] != 0 {
-            addScaled(out, b + k &* strideB, weights[k], count: columns)
+    withUnsafeTemporaryAllocation(of: Int32.self, capacity: depth) { active in
+        for r in 0..<rows {
+            let out = c + r &* strideC
+            if !accumulate { out.update(repeating: 0, count: columns) }
+            let weights = a + r &* strideA
+            var count = 0
+            for k in 0..<depth where weights[k] != 0 {
+                active[count] = Int32(truncatingIfNeeded: k)
+                count &+= 1
+            }
+            for i in 0..<count {
+                if i &+ 2 < count {
+                    prefetch(b + Int(active[i &+ 2]) &* strideB, bytes: columns &* 4)
+                }
+                let k = Int(active[i])
+                addScaled(out, b + k &* strideB, weights[k], count: columns)
+            }
         }
     }
 }
@@ -116,34 +127,49 @@ public func adagradFew(
 ) {
     let rates = Lanes(repeating: rate)
     let zero = Lanes(repeating: 0)
-    for o in 0..<rows {
-        var isQuiet = true
-        for r in 0..<batch where d[r &* strideD &+ o] != 0 { isQuiet = false }
-        if isQuiet { continue }
-        let weights = w + o &* columns
-        let squares = acc + o &* columns
-        var j = 0
-        while j < columns {
-            let n = min(16, columns &- j)
-            var gradient = zero
-            for r in 0..<batch {
-                let scale = Lanes(repeating: d[r &* strideD &+ o])
-                let row = x + r &* strideX
-                gradient.addProduct(n == 16 ? load(row, j) : loadTail(row, j, n), scale)
+    withUnsafeTemporaryAllocation(of: Int32.self, capacity: rows) { active in
+        var count = 0
+        for o in 0..<rows {
+            var isQuiet = true
+            for r in 0..<batch where d[r &* strideD &+ o] != 0 { isQuiet = false }
+            if isQuiet { continue }
+            active[count] = Int32(truncatingIfNeeded: o)
+            count &+= 1
+        }
+        for i in 0..<count {
+            // Active rows jump about, so the processor does not see the next one coming.
+            if i &+ 2 < count {
+                let next = Int(active[i &+ 2]) &* columns
+                prefetch(w + next, bytes: columns &* 4)
+                prefetch(acc + next, bytes: columns &* 4)
             }
-            if any(gradient .!= zero) {
-                if n == 16 {
-                    let sum = load(squares, j).addingProduct(gradient, gradient)
-                    store(sum, squares, j)
-                    store(load(weights, j) - adagradStep(gradient, sum, rates), weights, j)
-                } else {
-                    let sum = loadTail(squares, j, n).addingProduct(gradient, gradient)
-                    storeTail(sum, squares, j, n)
-                    storeTail(
-                        loadTail(weights, j, n) - adagradStep(gradient, sum, rates), weights, j, n)
+            let o = Int(active[i])
+            let weights = w + o &* columns
+            let squares = acc + o &* columns
+            var j = 0
+            while j < columns {
+                let n = min(16, columns &- j)
+                var gradient = zero
+                for r in 0..<batch {
+                    let scale = Lanes(repeating: d[r &* strideD &+ o])
+                    let row = x + r &* strideX
+                    gradient.addProduct(n == 16 ? load(row, j) : loadTail(row, j, n), scale)
                 }
+                if any(gradient .!= zero) {
+                    if n == 16 {
+                        let sum = load(squares, j).addingProduct(gradient, gradient)
+                        store(sum, squares, j)
+                        store(load(weights, j) - adagradStep(gradient, sum, rates), weights, j)
+                    } else {
+                        let sum = loadTail(squares, j, n).addingProduct(gradient, gradient)
+                        storeTail(sum, squares, j, n)
+                        storeTail(
+                            loadTail(weights, j, n) - adagradStep(gradient, sum, rates), weights, j,
+                            n)
+                    }
+                }
+                j &+= 16
             }
-            j &+= 16
         }
     }
 }
