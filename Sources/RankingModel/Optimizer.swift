@@ -94,7 +94,19 @@ public final class Optimizer {
             }
         }
         if network.wants.tables {
-            for table in parameters.tables.indices { step(network, table: table, scale: scale) }
+            fitTables(parameters)
+            // Tables do not touch each other: every other one goes to the helper.
+            network.workers.pair(
+                {
+                    for table in stride(from: 0, to: parameters.tables.count, by: 2) {
+                        step(network, table: table, scale: scale)
+                    }
+                },
+                {
+                    for table in stride(from: 1, to: parameters.tables.count, by: 2) {
+                        step(network, table: table, scale: scale)
+                    }
+                })
         }
     }
 
@@ -103,9 +115,17 @@ public final class Optimizer {
         for open in network.pending where first..<first + count ~= open.place { return }
         let acc = squares.base + first
         if settings.remember != 1 { Kernels.scale(acc, acc, settings.remember, count: count) }
-        Kernels.adagrad(
-            network.weight(first), acc, network.gradient(first), rate: settings.rate * scale,
-            count: count)
+        func step(_ lower: Int, _ upper: Int) {
+            Kernels.adagrad(
+                network.weight(first + lower), acc + lower, network.gradient(first + lower),
+                rate: settings.rate * scale, count: upper - lower)
+        }
+        let half = (count / 2 + 15) & ~15
+        if count < 1 << 14 {
+            step(0, count)
+        } else {
+            network.workers.pair({ step(0, half) }, { step(half, count) })
+        }
     }
 
     /// Untouched rows of a trained tensor see a zero gradient: their moments fade, they still move.
@@ -151,7 +171,6 @@ public final class Optimizer {
     private func step(_ network: Network, table index: Int, scale: Float) {
         let table = network.parameters.tables[index]
         let touched = network.tableGradients[index]
-        if tableSquares[index].count < table.weights.count { fitTables(network.parameters) }
         Kernels.adagradRows(
             table.weights.base, tableSquares[index].base, rows: touched.rows, count: touched.count,
             width: table.width, touched.values, rate: settings.tableRate * scale,
