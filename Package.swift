@@ -162,6 +162,19 @@ let package = Package(
                 "Streams", "Contracts", "JSON", "Bytes",
             ]),
 
+        tests(
+            "Finetune",
+            [
+                "Finetune", "Streams", "Contracts", "Statistics", "DeterministicMath", "JSON", "Bytes",
+            ]),
+        tests("FleetSettings", ["FleetSettings", "JSON", "Bytes"]),
+        tests(
+            "EmbeddedFleet",
+            [
+                "EmbeddedFleet", "Enrich", "Finetune", "Gateway", "FleetSettings", "Simulation",
+                "LineFiles", "Statistics", "DeterministicMath", "Streams", "Contracts", "JSON", "Bytes",
+            ]),
+
         // What people see.
         library("Reports", ["Statistics", "DeterministicMath", "LineFiles", "JSON", "Bytes"]),
         .executableTarget(

@@ -13,6 +13,8 @@ import Streams
 public struct FleetLayout: Sendable, Equatable {
     public var eventsPartitions = 1
     public var domainLogPartitions = 1
+    /// Input lines that the gateway appends before the other roles have their turn.
+    public var linesPerTurn = 1_000
 
     public init() {}
 
@@ -142,6 +144,7 @@ public final class EmbeddedFleet {
         var gateway = GatewaySettings()
         gateway.fleet = settings.fleet
         gateway.jumpMilliseconds = settings.integer("jump_s") * 1_000
+        gateway.linesPerTurn = layout.linesPerTurn
         let log = log
         ingest = try Ingest(
             gateway, client: EmbeddedFleet.client(settings, log, "gateway", .events), input: input,
@@ -159,7 +162,7 @@ public final class EmbeddedFleet {
         if let input { try begin(input) }
     }
 
-    /// One round of the schedule: the gateway appends up to 1,000 lines, then every role drains.
+    /// One round of the schedule: the gateway appends its lines, then every role drains.
     ///
     /// - Returns: false when the input has ended and nothing is left to do.
     public func turn() throws -> Bool {

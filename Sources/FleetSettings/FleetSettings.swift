@@ -224,16 +224,7 @@ public struct FleetSettings: Sendable {
     public mutating func set(_ path: String, to text: String) throws(SettingsError) {
         var parts = path.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
         let name = parts.removeLast()
-        let section: SettingDeclaration.Section
-        switch parts.first {
-        case nil: section = .fleet
-        case "limits": section = .limits
-        case "roles": section = .role
-        case "domains", "domain_defaults":
-            section =
-                parts.last == "learning" ? .learning : parts.last == "publish" ? .publish : .domain
-        default: throw unknown("", parts[0], among: FleetSettings.topKeys)
-        }
+        let section = try section(of: path, parts)
         guard let declaration = SettingDeclaration.find(name, in: section) else {
             throw unknown(
                 parts.joined(separator: "."), name, among: SettingDeclaration.names(of: section))
@@ -251,6 +242,41 @@ public struct FleetSettings: Sendable {
         }
         try accept(declaration, value, path: path, origin: .flag)
         try checkWindows()
+    }
+
+    /// The section that a path's parts before the last lead to.
+    private func section(
+        of path: String, _ parts: [String]
+    ) throws(SettingsError) -> SettingDeclaration.Section {
+        func inner(_ rest: ArraySlice<String>) throws(SettingsError) -> SettingDeclaration.Section {
+            switch Array(rest) {
+            case []: return .domain
+            case ["learning"]: return .learning
+            case ["publish"]: return .publish
+            default:
+                throw unknown(
+                    parts.dropLast().joined(separator: "."), rest.last!,
+                    among: ["learning", "publish"])
+            }
+        }
+        guard let first = parts.first else { return .fleet }
+        switch first {
+        case "limits" where parts.count == 1: return .limits
+        case "roles" where parts.count == 2:
+            guard settingsRoles.contains(parts[1]) else {
+                throw unknown("roles", parts[1], among: settingsRoles)
+            }
+            return .role
+        case "domain_defaults": return try inner(parts.dropFirst())
+        case "domains" where parts.count >= 2:
+            guard isName(parts[1]) else {
+                throw fail(
+                    "domains.\(parts[1])", "a domain's name is [a-z0-9][a-z0-9._-]{0,63}")
+            }
+            return try inner(parts.dropFirst(2))
+        case "limits", "roles", "domains": throw fail(path, "there is no such setting")
+        default: throw unknown("", first, among: FleetSettings.topKeys)
+        }
     }
 
     // Asking

@@ -116,7 +116,7 @@ public final class FinetuneStep: Step {
             state.domains.markChanged(row)
         }
         let clock = state.clock.value
-        if tick.time_ms > clock.pointee.time { clock.pointee.time = tick.time_ms }
+        if !tick.close, tick.time_ms > clock.pointee.time { clock.pointee.time = tick.time_ms }
         learnPartialBatches(state, record, &outbox)
         expireFeatures(state)
         if tick.close {

@@ -303,6 +303,10 @@ extension FinetuneStep {
             hashed[count] = features.tokens[j]
             count += 1
         }
+        // What the impression before left here must not get into this one's row.
+        for j in count..<max(count, Int(scratch.features.pointee.hashedCount)) {
+            hashed[j] = PackedFeature(bucket: 0, shareOf: 0)
+        }
         scratch.features.pointee.hashedCount = UInt16(count)
     }
 

@@ -389,14 +389,20 @@ extension FinetuneStep {
             let entry = place.batch[i]
             let row = entry & ~correctionBit
             let features = state.kept(row)
+            let share = place.pointee.parameters.negativeShare
             if entry & correctionBit != 0 {
-                learner.correct(features)
+                if isKept(state, row, share) {
+                    learner.correct(features)
+                } else {
+                    // Its negative was thinned away: it is a plain positive.
+                    learner.add(features, clicked: true)
+                    clock.pointee.examplesLearned += 1
+                    place.pointee.examplesLearned += 1
+                }
             } else {
                 let kept = state.pending[row].pointee
                 let clicked = kept.isClicked != 0 && !isCorrected(place, row, count)
-                guard clicked || isKept(state, row, place.pointee.parameters.negativeShare) else {
-                    continue
-                }
+                guard clicked || isKept(state, row, share) else { continue }
                 learner.add(features, clicked: clicked)
                 learned += 1
                 clock.pointee.examplesLearned += 1

@@ -163,11 +163,15 @@ extension FinetuneStep {
         let row = state.senders.find(key)!
         let sender = state.senders[row]
         state.senders.markChanged(row)
-        if prior.block == 0 { sender.pointee.nextBlock = 0 }
+        if prior.block == 0 {
+            if sender.pointee.nextBlock != 0 { dropStaged(state, sender.pointee.sender) }
+            sender.pointee.nextBlock = 0
+        }
         guard prior.block == Int(sender.pointee.nextBlock) else { return }
         sender.pointee.nextBlock += 1
         for item in prior.items { stage(state, sender.pointee.sender, item) }
         guard prior.block == prior.blocks - 1 else { return }
+        sender.pointee.nextBlock = 0
         applyStaged(state, sender.pointee.sender)
         let clock = state.clock.value
         clock.pointee.impressions += prior.impressions ?? 0
@@ -192,6 +196,15 @@ extension FinetuneStep {
                 labels: item.impressions, clicks: item.clicks, expected: item.expected,
                 content: item.content)
         state.stagedPriors.markChanged(row)
+    }
+
+    /// Forgets a set that its sender began again before it was complete.
+    private func dropStaged(_ state: FinetuneState, _ sender: Int64) {
+        var next = state.stagedPriors.oldest
+        while let row = next {
+            next = state.stagedPriors.newer(than: row)
+            if state.stagedPriors[row].pointee.sender == sender { state.stagedPriors.remove(row) }
+        }
     }
 
     /// Adds a whole set: to items, their tokens and their evidence elsewhere; and the tokens' weights
