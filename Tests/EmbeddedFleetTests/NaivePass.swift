@@ -7,24 +7,26 @@ import JSON
 /// A second pass over one domain-log partition.
 ///
 /// `lo(p) = ln(p / (1 - p))`; N and C are the labels and clicks over all domains, beginning with 5 and 1;
-/// `p0 = C / N`; `rate(c, n, k, m) = min(.98, (c + k m) / (n + k))`. When an `impression` stands in the
-/// log, its features follow from the labels that stand before it:
+/// `p0 = C / N`; `rate(c, n, k) = min(.98, (c + k p0) / (n + k))`; R(i) = `lo(rate(c_i, n_i, 6)) - lo(p0)`
+/// of an item over all domains, 0 without labels. When an `impression` stands in the log, its features
+/// follow from the labels that stand before it:
 ///
-/// - item_rate R(i): `lo(rate(c_i, n_i, 6, p0)) - lo(p0)` over all domains, 0 without labels
-/// - user_rate: the same of the user's matured counts in the record
-/// - item_log, user_log: `ln(1 + n) / 3`
-/// - item_domain: `lo(rate of the cell (item, domain), 6, towards the item's rate) - lo(the item's rate)`
-/// - history_rate: mean of R over the history; in_history: whether the item is in it
-/// - content_rate: mean over the item's tokens of `lo(rate(tc, tn, 20, p0)) - lo(p0)`
+/// - user_rate: `lo(rate)` of the user's matured counts in the record, 6, - lo(p0); user_log: `ln(1 + n) / 3`
+/// - history_rate: mean of R over the history H
+/// - content_rate: mean over the item's tokens of `lo(rate(tc, tn, 20)) - lo(p0)`
 /// - taste: sum over the item's tokens of weight x ln((k + 1) / (|H| b + 1)), k = items of the history
 ///   that have the token, b = (tc + .5) / (C + 1), weight = 1 / sqrt(values of the token's field)
+/// - match: the share of the query's words that are in the item's title or tags
+/// - item x user = R(i) user_rate, item x history = R(i) history_rate, in_history: whether i is in H
 struct NaivePass {
     /// What a pass sees that it must not see: the control of the checker.
     enum Leak { case none, ownLabel }
 
-    struct Token: Hashable {
+    /// A value of a field. Counts are by bucket: two tokens that share one share their counts.
+    private struct Token {
         var field: String
         var value: String
+        var bucket: UInt32
     }
 
     private struct Counts {
@@ -34,21 +36,27 @@ struct NaivePass {
 
     private var all = Counts(impressions: 5, clicks: 1)
     private var items: [String: Counts] = [:]
-    private var cells: [String: Counts] = [:]
-    private var tokens: [Token: Counts] = [:]
+    private var tokens: [UInt32: Counts] = [:]
     private var tokensOfItem: [String: [(token: Token, weight: Double)]] = [:]
     private var shown: [String: (item: String, domain: String, labeled: Bool, clicked: Bool)] = [:]
+    private var texts: [String: String] = [:]
     private var staged: [Int64: [(item: String, counts: Counts)]] = [:]
     private let partition: Int
     private let leak: Leak
+    private let bucket: (_ field: String, _ value: String) -> UInt32
     /// The first label of each impression, for the leaking control alone.
     private var ownLabels: [String: Double] = [:]
 
     /// Features by impression id, in the order of the head's dense inputs.
     private(set) var features: [String: [Double]] = [:]
 
-    init(partition: Int = 0, leak: Leak = .none) {
+    /// - Parameter bucket: of a field's value.
+    init(
+        partition: Int = 0, leak: Leak = .none,
+        bucket: @escaping (_ field: String, _ value: String) -> UInt32
+    ) {
         self.partition = partition
+        self.bucket = bucket
         self.leak = leak
     }
 
@@ -69,6 +77,7 @@ struct NaivePass {
         case "impression": show(record)
         case "label": settle(record)
         case "item": describe(record)
+        case "text": texts[record["hash"]!.text!] = record["text"]!.text!
         case "prior": receive(record)
         default: break
         }
@@ -110,8 +119,6 @@ struct NaivePass {
     ) {
         all.impressions += impressions
         all.clicks += clicks
-        cells["\(domain) \(item)", default: Counts()].impressions += impressions
-        cells["\(domain) \(item)"]!.clicks += clicks
         countItem(item, impressions, clicks)
     }
 
@@ -119,17 +126,19 @@ struct NaivePass {
         items[item, default: Counts()].impressions += impressions
         items[item]!.clicks += clicks
         for (token, _) in tokensOfItem[item] ?? [] {
-            tokens[token, default: Counts()].impressions += impressions
-            tokens[token]!.clicks += clicks
+            tokens[token.bucket, default: Counts()].impressions += impressions
+            tokens[token.bucket]!.clicks += clicks
         }
     }
 
-    /// Tags and the attributes that are texts or lists of texts: at most 16 values a field, 40 tokens.
+    /// Words of the title, tags, and the attributes that are texts or lists of texts: at most 16 values
+    /// a field, 48 tokens.
     private mutating func describe(_ record: JSONValue) {
         guard record["deleted"]?.boolean != true else { return }
         let item = record["item_id"]!.text!
         var fields: [(String, [String])] = [
-            ("tags", (record["tags"]?.array ?? []).compactMap(\.text))
+            ("title", words(record["title"]!.text!)),
+            ("tags", (record["tags"]?.array ?? []).compactMap(\.text)),
         ]
         for member in record["attributes"]?.members ?? [] {
             let values =
@@ -139,24 +148,28 @@ struct NaivePass {
         var list: [(token: Token, weight: Double)] = []
         for (field, values) in fields {
             var distinct: [String] = []
-            for value in values.prefix(16) where !distinct.contains(value) {
-                if list.count + distinct.count < 40 { distinct.append(value) }
+            for value in values
+            where !distinct.contains(where: { bucket(field, $0) == bucket(field, value) }) {
+                if distinct.count < 16, list.count + distinct.count < 48 { distinct.append(value) }
             }
             for value in distinct {
                 list.append(
-                    (Token(field: field, value: value), 1 / Double(distinct.count).squareRoot()))
+                    (
+                        Token(field: field, value: value, bucket: bucket(field, value)),
+                        1 / Double(distinct.count).squareRoot()
+                    ))
             }
         }
         // An item's past goes where its tokens go.
         let past = items[item] ?? Counts()
         for (token, _) in tokensOfItem[item] ?? [] {
-            tokens[token]!.impressions -= past.impressions
-            tokens[token]!.clicks -= past.clicks
+            tokens[token.bucket]!.impressions -= past.impressions
+            tokens[token.bucket]!.clicks -= past.clicks
         }
         tokensOfItem[item] = list
         for (token, _) in list {
-            tokens[token, default: Counts()].impressions += past.impressions
-            tokens[token]!.clicks += past.clicks
+            tokens[token.bucket, default: Counts()].impressions += past.impressions
+            tokens[token.bucket]!.clicks += past.clicks
         }
     }
 
@@ -182,10 +195,24 @@ struct NaivePass {
 
     // Formulas
 
+    private func words(_ text: String) -> [String] {
+        text.split { $0.isASCII && !$0.isLetter && !$0.isNumber }.map { $0.lowercased() }
+    }
+
     private func lo(_ p: Double) -> Double { log(p / (1 - p)) }
 
     private func rate(_ counts: Counts, _ strength: Double, towards mean: Double) -> Double {
         min(0.98, (counts.clicks + strength * mean) / (counts.impressions + strength))
+    }
+
+    private func match(_ query: String?, _ item: String) -> Double {
+        guard let query, let text = texts[query] else { return 0 }
+        let words = words(text)
+        let known = (tokensOfItem[item] ?? []).filter {
+            $0.token.field == "title" || $0.token.field == "tags"
+        }.map(\.token.value)
+        guard !words.isEmpty else { return 0 }
+        return Double(words.filter(known.contains).count) / Double(words.count)
     }
 
     private func itemRate(_ item: String, _ p0: Double) -> Double {
@@ -195,7 +222,6 @@ struct NaivePass {
 
     private func features(of record: JSONValue, _ item: String, _ domain: String) -> [Double] {
         let p0 = all.clicks / all.impressions
-        let own = items[item] ?? Counts()
         let user = Counts(
             impressions: record["user_impressions"]!.double!,
             clicks: record["user_clicks"]!.double!)
@@ -205,30 +231,28 @@ struct NaivePass {
         var historyRate = 0.0
         for other in history { historyRate += self.itemRate(other, p0) }
         if !history.isEmpty { historyRate /= Double(history.count) }
-        var deviation = 0.0
-        if let cell = cells["\(domain) \(item)"], cell.impressions > 0 {
-            let mean = rate(own, 6, towards: p0)
-            deviation = lo(rate(cell, 6, towards: mean)) - lo(mean)
-        }
         var content = 0.0
         var taste = 0.0
         let list = tokensOfItem[item] ?? []
         for (token, weight) in list {
-            let counts = tokens[token] ?? Counts()
+            let counts = tokens[token.bucket] ?? Counts()
             content += lo(rate(counts, 20, towards: p0)) - lo(p0)
             guard !history.isEmpty else { continue }
             var times = 0.0
             for other in history {
-                if (tokensOfItem[other] ?? []).contains(where: { $0.token == token }) { times += 1 }
+                if (tokensOfItem[other] ?? []).contains(where: { $0.token.bucket == token.bucket })
+                {
+                    times += 1
+                }
             }
             let share = (counts.clicks + 0.5) / (all.clicks + 1)
             taste += weight * log((times + 1) / (Double(history.count) * share + 1))
         }
         if !list.isEmpty { content /= Double(list.count) }
         return [
-            itemRate, userRate, log(1 + own.impressions) / 3, log(1 + user.impressions) / 3,
-            deviation, itemRate * userRate, historyRate, itemRate * historyRate,
-            history.contains(item) ? 1 : 0, content, taste,
+            userRate, log(1 + user.impressions) / 3, historyRate, content, taste,
+            match(record["query"]?.text, item), itemRate * userRate, itemRate * historyRate,
+            history.contains(item) ? 1 : 0,
         ]
     }
 }

@@ -8,10 +8,12 @@ import Simulation
 import Streams
 import Testing
 
+@testable import Finetune
+
 @Suite struct PointInTimeTests {
     private static let names = [
-        "item_rate", "user_rate", "item_log", "user_log", "item_domain", "item x user",
-        "history_rate", "item x history", "in_history", "content_rate", "taste",
+        "user_rate", "user_log", "history_rate", "content_rate", "taste", "match", "item x user",
+        "item x history", "in_history",
     ]
 
     /// Where the dense features of `examples` are not those of an independent pass, as sentences.
@@ -24,7 +26,7 @@ import Testing
         for batch in examples {
             for example in batch["examples"]!.array! {
                 let id = example["impression_id"]!.text!
-                let dense = example["dense"]!.array!.map { $0.double! }
+                let dense = example["dense"]!.array!.prefix(Self.names.count).map { $0.double! }
                 guard let expected = features[id], expected.count == dense.count else {
                     found.append("\(id) has no features of \(dense.count) numbers")
                     continue
@@ -53,18 +55,23 @@ import Testing
     func `an independent second pass finds every feature as it was`(
         events: Int, domainLog: Int
     ) throws {
-        let simulation = SimulatedLog(
-            .tiny(seed: 5, impressions: 2_500, domains: 5))
-        let input = try TestInput(simulation).set(["hash_bits": "18"])
+        let simulation = SimulatedLog(.tiny(seed: 6, impressions: 2_500, domains: 5))
+        let input = try TestInput(simulation).set(["hash_bits": "16"])
         let fleet = try input.fleet(
             FleetLayout(events: events, domainLog: domainLog, linesPerTurn: 100))
         try fleet.run(input.together)
         let examples = try values(fleet.log, .examples, 0)
+        let role = fleet.finetune.role
+        func bucket(_ field: String, _ value: String) -> UInt32 {
+            Array(field.utf8).lend { field in
+                Array(value.utf8).lend { role.tokenBucket(field, $0) }
+            }
+        }
         for partition in 0..<domainLog {
             let records = try values(fleet.log, .domainLog, partition)
             let own = examples.filter { $0["partition"]!.integer == Int64(partition) }
             guard !own.isEmpty else { continue }
-            var pass = NaivePass(partition: partition)
+            var pass = NaivePass(partition: partition, bucket: bucket)
             pass.run(over: records)
             let (checked, nonzero, found) = violations(pass.features, own)
             #expect(found.isEmpty, "\(found.count) violations: \(found.prefix(3))")
@@ -75,7 +82,7 @@ import Testing
                     "a feature that is always 0 shows nothing: \(nonzero)")
             }
 
-            var leaking = NaivePass(partition: partition, leak: .ownLabel)
+            var leaking = NaivePass(partition: partition, leak: .ownLabel, bucket: bucket)
             leaking.run(over: records)
             let control = violations(leaking.features, own)
             #expect(

@@ -169,7 +169,8 @@ final class FinetuneRun {
     @discardableResult
     func prior(
         sender: Int64 = 1, block: Int64 = 0, of blocks: Int64 = 1,
-        items: [(String, Double, Double)] = [], total: (Double, Double)? = nil,
+        items: [(id: String, impressions: Double, clicks: Double)] = [],
+        total: (Double, Double)? = nil,
         weights: [(String, [Double])] = [], examples: Double? = nil
     ) -> [Output] {
         step([
@@ -200,10 +201,11 @@ final class FinetuneRun {
     /// All examples that were written, of all micro-batches.
     var examples: [JSONValue] { values(.examples).flatMap { $0["examples"]!.array! } }
 
-    /// Dense features of an impression as they are kept.
+    /// What an impression was predicted from, as its example will say it: dense and cross inputs,
+    /// content logit, item content, effect.
     func dense(_ id: String) -> [Float] {
         let row = state.pending.find(key(id))!
-        return (0..<HeadInput.count).map { state.kept(row).dense[$0] }
+        return (0..<HeadInput.toldCount).map { state.kept(row).told($0) }
     }
 
     func domain(_ name: String = "d") -> UnsafeMutablePointer<DomainRow> {
@@ -224,12 +226,15 @@ final class FinetuneRun {
     }
 
     var clock: Clock { state.clock.value.pointee }
-    /// Shared dense weights: inputs, bias, positions.
+    /// Shared dense weights: inputs, bias, positions of both surfaces.
     var shared: [Float] { (0..<HeadInput.weights).map { state.shared.value.part.weights[$0] } }
 
     func own(_ name: String = "d") -> [Float] {
         (0..<HeadInput.weights).map { domain(name).own.weights[$0] }
     }
+
+    var cross: [Float] { (0..<HeadInput.crossCount).map { state.shared.value.cross[$0] } }
+    func biases(_ name: String = "d") -> DomainBiases { domain(name).pointee.biases }
 
     var hashed: [HashedWeight] { (0..<state.hashed.count).map { state.hashed.elements[$0] } }
 

@@ -14,20 +14,29 @@ import Testing
 @Suite struct LabelTests {
     @Test func `no rate counts an impression before its label`() {
         let run = FinetuneRun()
-        for i in 0..<10 { run.impression("i\(i)", item: "a") }
-        #expect(run.dense("i9")[HeadInput.itemRate] == 0)
-        #expect(run.dense("i9")[HeadInput.itemCount] == 0)
+        run.item("a", tags: ["t"])
+        func show(_ id: String) {
+            run.impression(id, item: "a", userImpressions: 4, userClicks: 3, history: ["a"])
+        }
+        for i in 0..<10 { show("i\(i)") }
+        let effect = HeadInput.toldCount - 1
+        let itemTimesUser = HeadInput.count
+        for k in [HeadInput.contentRate, HeadInput.historyRate, itemTimesUser, effect] {
+            #expect(run.dense("i9")[k] == 0, "\(k)")
+        }
         #expect(run.clock.impressions == 5 && run.clock.clicks == 1, "the start values")
         run.label("i0", 1)
-        run.impression("later", item: "a")
-        let rate = log(2.0 / 6 * 1 / (1 - 2.0 / 6))
-        let item = (1 + 6 * 2.0 / 6) / (1 + 6)
-        #expect(
-            abs(Double(run.dense("later")[HeadInput.itemRate]) - (log(item / (1 - item)) - rate))
-                < 1e-5)
-        #expect(
-            abs(Double(run.dense("later")[HeadInput.itemCount]) - Math.log(2) / 3) < 1e-6)
-        #expect(run.dense("i9")[HeadInput.itemRate] == 0, "what was kept stays as it was")
+        show("later")
+        func lo(_ clicks: Double, _ impressions: Double, _ strength: Double) -> Double {
+            let rate = (clicks + strength * 2 / 6) / (impressions + strength)
+            return log(rate / (1 - rate)) - log((2.0 / 6) / (4.0 / 6))
+        }
+        let dense = run.dense("later").map(Double.init)
+        #expect(abs(dense[HeadInput.contentRate] - lo(1, 1, 20)) < 1e-6, "title and tag alike")
+        #expect(abs(dense[HeadInput.historyRate] - lo(1, 1, 6)) < 1e-6)
+        #expect(abs(dense[itemTimesUser] - lo(1, 1, 6) * lo(3, 4, 6)) < 1e-6)
+        #expect(dense[effect] > 0)
+        #expect(run.dense("i9")[HeadInput.contentRate] == 0, "what was kept stays as it was")
     }
 
     @Test func `impression and click enter the statistics at the label, together`() {

@@ -65,6 +65,7 @@ public final class FinetuneStep: Step {
             clock.pointee.counters.recordsBeforeSettings += 1
             return
         }
+        clock.pointee.recordsSincePublish += 1
         switch kind {
         case .impression: show(state, reader.impression, record)
         case .label: settle(state, reader.label, record, &outbox)
@@ -80,7 +81,6 @@ public final class FinetuneStep: Step {
         case .settings: apply(state, reader.settings)
         case .tick: tick(state, reader.tick, record, &outbox)
         }
-        clock.pointee.recordsSincePublish += 1
         if clock.pointee.recordsSincePublish >= 1_024, state.settings != nil {
             learnPartialBatches(state, record, &outbox)
             publish(state, record, isClosing: false, &outbox)

@@ -396,6 +396,7 @@ extension FinetuneStep {
                 } else {
                     // Its negative was thinned away: it is a plain positive.
                     learner.add(features, clicked: true)
+                    learned += 1
                     clock.pointee.examplesLearned += 1
                     place.pointee.examplesLearned += 1
                 }
