@@ -12,12 +12,16 @@ final class FinetuneAgain {
     let role: FinetuneStep
     let state: FinetuneState
     let partition: Int
+    private let keepsOutputs: Bool
     private var outbox = Outbox()
     private(set) var ordinal: Int64 = 0
     /// Key and value of every record by topic; priors by the partition they are for.
     private(set) var outputs: [String: [String]] = [:]
 
-    init(_ settings: FleetSettings, layout: FleetLayout, partition: Int) {
+    init(
+        _ settings: FleetSettings, layout: FleetLayout, partition: Int, keepsOutputs: Bool = true
+    ) {
+        self.keepsOutputs = keepsOutputs
         role = FinetuneStep(
             caps: FinetuneCaps(settings), domainLogPartitions: layout.domainLogPartitions,
             hashBits: Int(settings.integer("hash_bits")))
@@ -26,25 +30,35 @@ final class FinetuneAgain {
         state.rebuild()
     }
 
-    /// Steps over one record and returns what it gives.
-    @discardableResult
-    func step(_ record: Record) -> [(topic: String, record: String)] {
+    /// Steps over one record.
+    func step(_ record: Record) {
         var record = record
         record.ordinal = ordinal
         ordinal += 1
         outbox.removeAll()
         role.step(state, record, into: &outbox)
-        var given: [(topic: String, record: String)] = []
+        guard keepsOutputs else { return }
         for entry in outbox.entries {
             let topic = Topic(rawValue: entry.topic)!
             let name =
                 topic == .domainLog ? "priors for \(entry.partition ?? -1)" : topic.name
             let text =
                 "\(outbox.key(of: entry)?.text ?? "-") \(outbox.value(of: entry)?.text ?? "gone")"
-            given.append((name, text))
             outputs[name, default: []].append(text)
         }
-        return given
+    }
+
+    /// Steps over a record of which only the value matters; returns the values that it gives.
+    func step(_ value: [UInt8], offset: Int64) -> [(topic: Topic, value: [UInt8])] {
+        value.lend { value in
+            step(
+                Record(
+                    topic: Topic.domainLog.rawValue, partition: partition, offset: offset,
+                    timestamp: 0, key: nil, value: value))
+        }
+        return outbox.entries.compactMap { entry in
+            outbox.value(of: entry).map { (Topic(rawValue: entry.topic)!, $0.copy()) }
+        }
     }
 
     /// Steps over the committed records of a log's partition that have not been, at most up to an
