@@ -87,7 +87,8 @@ private final class StandardRun: @unchecked Sendable {
 }
 
 @Suite(.serialized) struct LabelRuleTests {
-    @Test func `the first fifth of a new domain is calibrated, and is not where positives come at once`()
+    @Test
+    func `the first fifth of a new domain is calibrated, and is not where positives come at once`()
         throws
     {
         let run = try StandardRun.seed1.get()
@@ -138,7 +139,9 @@ private final class StandardRun: @unchecked Sendable {
             let truth = try line.lend { try JSONValue(parsing: $0) }
             guard truth["query"]!.text == nil else { continue }
             let domain = truth["domain"]!.text!
-            guard let score = published["\(domain)/click/-/\(truth["item_id"]!.text!)"] else { continue }
+            guard let score = published["\(domain)/click/-/\(truth["item_id"]!.text!)"] else {
+                continue
+            }
             let bin = score.labels == 0 ? 0 : score.labels < 10 ? 1 : score.labels < 100 ? 2 : 3
             let miss = lo(score.score) - lo(truth["probability"]!.double!)
             for key in ["all \(names[bin])", "\(domain) \(names[bin])"] {

@@ -14,7 +14,9 @@ import Testing
 private let source: String? = {
     guard let folder = ProcessInfo.processInfo.environment["COLDSTREAM_RANKLENS"], !folder.isEmpty
     else {
-        print("SKIPPED: COLDSTREAM_RANKLENS does not name a folder with RankLens; its checks did not run")
+        print(
+            "SKIPPED: COLDSTREAM_RANKLENS does not name a folder with RankLens; its checks did not run"
+        )
         return nil
     }
     #if DEBUG
@@ -83,7 +85,9 @@ private let source: String? = {
         let summary = RunSummary(fleet)
         #expect(abs(summary.overall.report.auc! - auc) < 0.001, "the summary says the same")
         #expect(abs(summary.overall.report.gauc! - gauc) < 0.001)
-        #expect(abs(summary.overall.report.calibration! - Prequential.calibration(run.predictions)) < 0.001)
+        #expect(
+            abs(summary.overall.report.calibration! - Prequential.calibration(run.predictions))
+                < 0.001)
         #expect(summary.used == summary.events && summary.deadLetters == 0)
     }
 

@@ -37,7 +37,8 @@ import Testing
 
     private func deliver(_ outputs: [FinetuneRun.Output], to run: FinetuneRun) -> Int {
         var count = 0
-        for output in outputs where output.topic == .domainLog && output.partition == run.state.partition {
+        for output in outputs
+        where output.topic == .domainLog && output.partition == run.state.partition {
             run.step(output.value!.canonicalBytes)
             count += 1
         }
@@ -71,7 +72,8 @@ import Testing
                 let (found, expected) = (
                     run.state.tokens.elements[bucket], whole.state.tokens.elements[bucket]
                 )
-                #expect(found.impressions == expected.impressions && found.clicks == expected.clicks)
+                #expect(
+                    found.impressions == expected.impressions && found.clicks == expected.clicks)
             }
             #expect(run.item(row: "item0").unsentImpressions == 0)
         }
@@ -154,9 +156,11 @@ import Testing
             run.impression("i\(i)", item: "\(name)\(i)")
             run.label("i\(i)", 0)
         }
-        let blocks = run.outputs.filter { $0.topic == .domainLog } + run.tick(10_000).filter {
-            $0.topic == .domainLog
-        }
+        let blocks =
+            run.outputs.filter { $0.topic == .domainLog }
+            + run.tick(10_000).filter {
+                $0.topic == .domainLog
+            }
         #expect(blocks.map { $0.value!["block"]!.integer! } == [0, 1, 2])
         #expect(blocks.map { $0.value!["items"]!.array!.count }.reduce(0, +) == 450)
         #expect(blocks.allSatisfy { $0.value!.canonicalBytes.count <= 65_536 })
@@ -180,14 +184,18 @@ import Testing
         #expect(deliver(told, to: two) == 1)
         // One micro-batch: the sum of gradients is the batch's, so is its square.
         #expect(two.shared != FinetuneRun().shared)
-        for k in 0..<HeadInput.weights { #expect(abs(two.shared[k] - one.shared[k]) < 1e-5, "\(k)") }
+        for k in 0..<HeadInput.weights {
+            #expect(abs(two.shared[k] - one.shared[k]) < 1e-5, "\(k)")
+        }
         for k in 0..<HeadInput.crossCount { #expect(abs(two.cross[k] - one.cross[k]) < 1e-5) }
         // The tokens' weights follow from the counts alone: their labels less what content expected.
         var tokens: Set<Int> = []
         for i in 0..<3 {
             let row = one.state.items.find(Array("item\(i)".utf8).lend { Hash128($0) })!
             let features = one.state.features(row)
-            for j in 0..<Int(features.pointee.tokenCount) { tokens.insert(features.tokens[j].bucket) }
+            for j in 0..<Int(features.pointee.tokenCount) {
+                tokens.insert(features.tokens[j].bucket)
+            }
         }
         #expect(tokens.count == 6)
         for bucket in tokens {

@@ -146,6 +146,8 @@ struct DomainItemRow: BitwiseCopyable {
 
 /// An item that was shown for a query in a search domain.
 struct CandidateRow: BitwiseCopyable {
+    /// A part of the item's key: the row may have been given to another item.
+    var itemKey: UInt32 = 0
     var query: UInt32 = 0
     var domain: UInt32 = 0
     var item: UInt32 = 0
@@ -167,7 +169,8 @@ struct QueryRow: BitwiseCopyable {
     /// `log2(decayed count) + time / half-life`: comparable between queries at any time.
     var weight: Double = 0
     var domain: UInt32 = 0
-    var padding: UInt32 = 0
+    /// A candidate of it was touched since its scores were last computed.
+    var isTouched: UInt32 = 0
 }
 
 /// The labels of one request (else user) in one domain: page rate and GAUC. Tail: `GroupLabels`.
@@ -410,9 +413,6 @@ public final class FinetuneState: PartitionState {
         candidates.forEachLive { row in
             let candidate = candidates[row].pointee
             views[Int(candidate.domain)].addCandidate(row, of: candidate.query)
-            if candidate.isTouched != 0 {
-                views[Int(candidate.domain)].touchedQueries.insert(candidate.query)
-            }
         }
     }
 
@@ -541,8 +541,6 @@ final class DomainView {
     @exclusivity(unchecked) var headQueries = HeadQueries()
     /// Rows of `domainItems` touched since the last publish point.
     @exclusivity(unchecked) var touched: [UInt32] = []
-    /// Rows of `queries` with touched candidates.
-    @exclusivity(unchecked) var touchedQueries: Set<UInt32> = []
     /// Rows of `candidates` by row of `queries`.
     @exclusivity(unchecked) private(set) var candidates: [UInt32: [UInt32]] = [:]
 

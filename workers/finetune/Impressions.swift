@@ -110,7 +110,6 @@ extension FinetuneStep {
             state.candidates.remove(candidate)
             view.removeCandidate(candidate, of: row)
         }
-        view.touchedQueries.remove(row)
         state.queries.remove(row)
         if wasHead { state.findHeadQueries(of: domain) }
     }
@@ -126,6 +125,12 @@ extension FinetuneStep {
         if let known = state.candidates.find(key) {
             row = known
             state.candidates.touch(row)
+            if state.candidates[row].pointee.itemKey
+                != UInt32(truncatingIfNeeded: state.items.key(item).low)
+            {
+                // It was of the item that had this row before.
+                state.candidates[row].pointee = CandidateRow()
+            }
         } else {
             if state.candidates.isFull {
                 let old = state.candidates.oldest!
@@ -135,12 +140,13 @@ extension FinetuneStep {
                 state.clock.value.pointee.counters.evictedCandidates += 1
             }
             row = state.candidates.insert(key)
-            state.candidates[row].pointee.query = query
-            state.candidates[row].pointee.domain = domain
-            state.candidates[row].pointee.item = item
             view.addCandidate(row, of: query)
         }
         let place = state.candidates[row]
+        place.pointee.itemKey = UInt32(truncatingIfNeeded: state.items.key(item).low)
+        place.pointee.query = query
+        place.pointee.domain = domain
+        place.pointee.item = item
         place.pointee.shown += 1
         let bias = state.head(domain, scratch.lookups).weight(
             Int(scratch.features.pointee.position))
@@ -162,7 +168,10 @@ extension FinetuneStep {
         let place = state.candidates[row]
         place.pointee.isTouched = 1
         state.candidates.markChanged(row)
-        state.views[Int(place.pointee.domain)].touchedQueries.insert(place.pointee.query)
+        let query = state.queries[place.pointee.query]
+        guard query.pointee.isTouched == 0 else { return }
+        query.pointee.isTouched = 1
+        state.queries.markChanged(place.pointee.query)
     }
 
     // Features

@@ -167,7 +167,7 @@ extension FinetuneStep {
         for query in heads {
             // All candidates of a query in its turn, so that no score is older than 64 points.
             let isTurn = point.isClosing || query & 63 == turn & 63
-            guard isTurn || view.touchedQueries.contains(query),
+            guard isTurn || state.queries[query].pointee.isTouched != 0,
                 let candidates = view.candidates[query]
             else { continue }
             if !isPrepared {
@@ -176,8 +176,11 @@ extension FinetuneStep {
             }
             publishCandidates(
                 state, domain, query, candidates.sorted(), all: isTurn, parameters, point, &outbox)
+            if state.queries[query].pointee.isTouched != 0 {
+                state.queries[query].pointee.isTouched = 0
+                state.queries.markChanged(query)
+            }
         }
-        for query in heads { view.touchedQueries.remove(query) }
     }
 
     private func publishCandidates(
@@ -193,17 +196,20 @@ extension FinetuneStep {
         for row in candidates {
             let place = state.candidates[row]
             let item = place.pointee.item
+            let isKnown =
+                state.items.isLive(item)
+                && UInt32(truncatingIfNeeded: state.items.key(item).low) == place.pointee.itemKey
             guard all || place.pointee.isTouched != 0 else {
-                if place.pointee.isRanked != 0 { ranked.append(row) }
+                if place.pointee.isRanked != 0, isKnown { ranked.append(row) }
                 continue
             }
             place.pointee.isTouched = 0
             place.pointee.isRanked = 0
             state.candidates.markChanged(row)
-            guard state.items.isLive(item), state.items[item].pointee.isUnavailable == 0,
+            guard isKnown, state.items[item].pointee.isUnavailable == 0,
                 let domainItem = state.domainItems.find(FinetuneState.domainItemKey(domain, item))
             else {
-                if state.items.isLive(item) {
+                if isKnown {
                     withdraw(
                         state, domain, query: text, item, &place.pointee.published, point, &outbox)
                 }
@@ -236,6 +242,7 @@ extension FinetuneStep {
             guard place.pointee.published.saysNew(i + 1, place.pointee.labels, parameters.threshold)
             else { continue }
             place.pointee.published.remember(i + 1, place.pointee.labels)
+            state.candidates.markChanged(row)
             append(
                 state, domain, query: text, item: place.pointee.item, place.pointee.published,
                 i + 1,
