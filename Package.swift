@@ -190,7 +190,7 @@ let package = Package(
             "coldstream",
             [
                 "coldstream", "CommandLineArguments", "Contracts", "EmbeddedFleet", "EventMapping",
-                "FleetSettings", "LineFiles", "Reports", "Streams",
+                "FleetSettings", "JSON", "LineFiles", "Reports", "Simulation", "Streams",
             ]),
 
         tests("DeterministicMath", ["DeterministicMath"]),

@@ -48,8 +48,8 @@ public struct EvaluationReport: Sendable {
         var table = TextTable(
             [
                 ("", .left), ("examples", .right), ("rate", .right), ("AUC", .right),
-                ("GAUC", .right), ("log loss", .right), ("calibration", .right),
-                ("first fifth: AUC", .right), ("calibration", .right),
+                ("GAUC", .right), ("log loss", .right), ("calib.", .right),
+                ("1st fifth: AUC", .right), ("calib.", .right),
             ], indent: 2, widest: 20)
         for summary in domains + [overall] {
             let (whole, first) = (summary.whole, summary.firstFifth)

@@ -65,8 +65,8 @@ extension RunReport {
         var table = TextTable(
             [
                 ("", .left), ("impressions", .right), ("CTR", .right), ("AUC", .right),
-                ("GAUC", .right), ("log loss", .right), ("calibration", .right),
-                ("first fifth: AUC", .right), ("calibration", .right),
+                ("GAUC", .right), ("log loss", .right), ("calib.", .right),
+                ("1st fifth: AUC", .right), ("calib.", .right),
             ], indent: 2, widest: 20)
         let exact = Dictionary(uniqueKeysWithValues: domains.map { ($0.domain ?? "", $0) })
         for member in summary["domains"]?.members ?? [] {

@@ -40,7 +40,6 @@ struct EmbeddedRun {
     /// - Returns: false where a signal stopped it; a run with a data folder has then written its
     ///   checkpoints, and the next one goes on from there.
     func run(into output: String) throws -> Bool {
-        StopSignal.watch()
         let settings = try fitted()
         let key = try userHashKey()
         let start = ProcessFacts.seconds

@@ -83,6 +83,7 @@ enum UpCommand {
         let output = try arguments[output] ?? FolderFiles.makeTemporary()
         defer { if arguments[Self.output] == nil { FolderFiles.remove(output) } }
         try FolderFiles.make(output)
+        StopSignal.watch()
         guard try run.run(into: output) else {
             say(
                 arguments[data] == nil

@@ -9,10 +9,10 @@ let goldenReport = """
       fresh    no freshness in a batch: events did not arrive in real time
 
     DOMAINS
-                impressions    CTR    AUC   GAUC  log loss  calibration  first fifth: AUC  calibration
-      feed              600  25.0%  .7014  .7082     .4791        1.184             .6879        0.995
-      new.feed          400  20.0%  .7063  .7131     .4693        1.157             .6882        1.060
-      all             1,000  22.2%  .7036  .7102     .4752        1.173             .6852        1.063
+                impressions    CTR    AUC   GAUC  log loss  calib.  1st fifth: AUC  calib.
+      feed              600  25.0%  .7014  .7082     .4791   1.184           .6879   0.995
+      new.feed          400  20.0%  .7063  .7131     .4693   1.157           .6882   1.060
+      all             1,000  22.2%  .7036  .7102     .4752   1.173           .6852   1.063
       exact, each prediction made before its label was known; recomputed from examples.jsonl
 
     THE NEWEST DOMAIN: new.feed  (it began 20 min 00 s after the log; AUC by labels so far)
@@ -53,10 +53,10 @@ let goldenReport = """
 
 let goldenEvaluation = """
     QUALITY  (each prediction made before its label was known)
-                examples   rate    AUC   GAUC  log loss  calibration  first fifth: AUC  calibration
-      feed           600  22.3%  .7014  .7082     .4791        1.184             .6879        0.995
-      new.feed       400  22.0%  .7063  .7131     .4693        1.157             .6882        1.060
-      all          1,000  22.2%  .7036  .7102     .4752        1.173             .6852        1.063
+                examples   rate    AUC   GAUC  log loss  calib.  1st fifth: AUC  calib.
+      feed           600  22.3%  .7014  .7082     .4791   1.184           .6879   0.995
+      new.feed       400  22.0%  .7063  .7131     .4693   1.157           .6882   1.060
+      all          1,000  22.2%  .7036  .7102     .4752   1.173           .6852   1.063
       2 labels corrected later
 
     CEILING  (the true probabilities on the same impressions)
