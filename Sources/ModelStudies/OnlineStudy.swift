@@ -121,6 +121,13 @@ public struct OnlineStudy {
                     reports["\(tag) \(label) \(suffix)"] = report(
                         stream, wide(statistics, logits, warm: late, stream: stream, network: true))
                 }
+                for trust in [0.2, 0.4] {
+                    reports["\(tag) \(label) + wide from counters, \(trust)"] = report(
+                        stream,
+                        wideFromCounters(
+                            statistics, logits, aligned: warmers[1].1, late: late, pool: pool,
+                            stream: stream, trust: trust))
+                }
             }
         }
         return reports
@@ -298,6 +305,37 @@ public struct OnlineStudy {
                     part.learn(due.map { (input($0), Double(data.examples.labels[Int($0)])) })
                 })
         }
+        return out
+    }
+
+    /// Logits of a wide part that starts as the counters' own, which every domain confirms, and leans
+    /// on the network with the weight `trust` until the new domain's labels say better.
+    ///
+    /// The network's logit counts from its mean over the sources' last rows, so that leaning on it
+    /// does not move the level; its weight moves in steps as small as the item rate's.
+    private func wideFromCounters(
+        _ statistics: [WideInput], _ logits: [Float], aligned: [Float], late: [Int32],
+        pool: [Int32], stream: [Int32], trust: Double
+    ) -> [Float] {
+        var part = WidePart(positions: 24, domains: 1, network: false, ownWeights: false)
+        var out = [Float](repeating: 0, count: statistics.count)
+        let labels = data.examples.labels
+        replay(
+            pool, predict: { _ in },
+            learn: { due in
+                part.learn(due.map { (statistics[Int($0)], Double(labels[Int($0)])) })
+            })
+        part.weights[5] = trust
+        part.squares[5] = part.squares[0]
+        let level = late.reduce(0.0) { $0 + Double(aligned[Int($1)]) } / Double(late.count)
+        func input(_ row: Int32) -> WideInput {
+            var x = statistics[Int(row)]
+            x.network = Double(logits[Int(row)]) - level
+            return x
+        }
+        replay(
+            stream, predict: { out[Int($0)] = Float(part.logit(input($0))) },
+            learn: { due in part.learn(due.map { (input($0), Double(labels[Int($0)])) }) })
         return out
     }
 
