@@ -136,6 +136,13 @@ let package = Package(
                 "WorkerRuntime", "CountingRole", "CountingWorker", "KafkaTestBroker",
                 "KafkaTransactions", "Streams", "Contracts", "JSON", "Bytes",
             ]),
+        tests(
+            "KafkaFleet",
+            [
+                "KafkaFleet", "EmbeddedFleet", "Gateway", "Enrich", "Encode", "Finetune",
+                "FleetSettings", "WorkerRuntime", "KafkaTransactions", "KafkaTestBroker", "Streams",
+                "Contracts", "JSON", "Bytes",
+            ]),
         tests("KafkaTransactions", ["KafkaTransactions", "CRdKafka", "Bytes", "KafkaTestBroker"]),
         tests("CommandLineArguments", ["CommandLineArguments"]),
         tests("LineFiles", ["LineFiles", "Bytes"]),
@@ -173,6 +180,12 @@ let package = Package(
             [
                 "EmbeddedFleet", "Enrich", "Finetune", "Gateway", "FleetSettings", "Simulation",
                 "LineFiles", "Statistics", "DeterministicMath", "Streams", "Contracts", "JSON", "Bytes",
+            ]),
+        library(
+            "KafkaFleet",
+            [
+                "EmbeddedFleet", "Gateway", "Enrich", "Encode", "Finetune", "FleetSettings",
+                "WorkerRuntime", "KafkaTransactions", "Streams", "Contracts", "Bytes",
             ]),
 
         // What people see.

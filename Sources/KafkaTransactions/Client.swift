@@ -91,14 +91,9 @@ final class Client {
     }
 
     /// Destroys without leaving the group: `Consumer.close` does that; a crash must not wait for it.
-    ///
-    /// A rebalance that nobody has answered would keep librdkafka waiting, so it is answered here.
     deinit {
-        guard kind == .consumer else { return rd_kafka_destroy(handle) }
-        events.isClosing = true
-        while let message = rd_kafka_consumer_poll(handle, 0) { rd_kafka_message_destroy(message) }
-        rd_kafka_assign(handle, nil)
-        rd_kafka_destroy_flags(handle, Int32(RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE))
+        rd_kafka_destroy_flags(
+            handle, kind == .consumer ? Int32(RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) : 0)
     }
 
     private static let always = [

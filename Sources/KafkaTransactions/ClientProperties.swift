@@ -62,8 +62,18 @@ extension ClientProperties {
         parsing text: String, source: String = "client.properties",
         environment: [String: String] = [:]
     ) throws(KafkaError) {
+        let entries = JavaProperties(parsing: text).entries
+        try self.init(
+            entries: Dictionary(entries.map { ($0.key, $0.value) }) { $1 }, source: source,
+            environment: environment)
+    }
+
+    /// From keys and values that were written somewhere else; as in a file.
+    public init(
+        entries: [String: String], source: String, environment: [String: String] = [:]
+    ) throws(KafkaError) {
         var java: [String: String] = [:]
-        for (key, value) in JavaProperties(parsing: text).entries {
+        for (key, value) in entries.sorted(by: { $0.key < $1.key }) {
             java[key] = try Self.substitute(value, of: key, source, environment)
         }
         let reader = PropertiesReader(source: source, java: java)

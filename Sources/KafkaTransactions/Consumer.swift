@@ -140,9 +140,9 @@ public final class Consumer {
             return nextRebalance() ?? .nothing
         }
         if message.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR {
-            return .record(FetchedRecord(owning: message))
+            return .record(FetchedRecord(owning: message, of: client))
         }
-        return try handle(FetchedRecord(owning: message))
+        return try handle(FetchedRecord(owning: message, of: client))
     }
 
     private func nextRebalance() -> Polled? {

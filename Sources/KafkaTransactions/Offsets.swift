@@ -46,6 +46,8 @@ public final class Offsets {
         settings.startPolicy = .earliest
         settings.reportsEnds = true
         settings.queueBytes = 4 << 20
+        // A fetch that waits at the end of one partition holds up the next one.
+        settings.client.set("fetch.wait.max.ms", "10")
         committedReader = try Consumer(settings)
         settings.isolation = .uncommitted
         uncommittedReader = try Consumer(settings)

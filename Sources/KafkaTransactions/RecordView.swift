@@ -76,29 +76,40 @@ public struct RecordView {
     }
 }
 
-/// A fetched record with exactly one owner; its memory goes back when the value ends, which must be
-/// before its consumer does: librdkafka waits for it.
+/// A fetched record with exactly one owner; its memory goes back when the value ends.
+///
+/// It keeps its client alive: `rd_kafka_destroy` waits for ever for a record that is still held.
 public struct FetchedRecord: ~Copyable {
-    private let message: UnsafeMutablePointer<rd_kafka_message_t>
+    private var message: UnsafeMutablePointer<rd_kafka_message_t>?
+    private let client: Client
 
-    init(owning message: UnsafeMutablePointer<rd_kafka_message_t>) { self.message = message }
+    init(owning message: UnsafeMutablePointer<rd_kafka_message_t>, of client: Client) {
+        self.message = message
+        self.client = client
+    }
 
-    deinit { rd_kafka_message_destroy(message) }
+    deinit {
+        // Before the client is let go.
+        if let message { rd_kafka_message_destroy(message) }
+    }
 
     /// The record; do not use it after this value has ended.
-    public var view: RecordView { RecordView(message: message) }
+    public var view: RecordView { RecordView(message: message!) }
 
-    consuming func release() -> UnsafeMutablePointer<rd_kafka_message_t> {
-        let message = self.message
-        discard self
-        return message
+    /// Hands the record over, with the client that must outlive it.
+    consuming func release() -> (UnsafeMutablePointer<rd_kafka_message_t>, Client) {
+        var this = consume self
+        let message = this.message!
+        this.message = nil
+        return (message, this.client)
     }
 }
 
-/// Fetched records that are kept together until their outputs are committed; empty it before their
-/// consumer ends: librdkafka waits for them.
+/// Fetched records that are kept together until their outputs are committed. They keep their client
+/// alive, as `FetchedRecord` does.
 public struct RecordBatch: ~Copyable {
     private var messages: [UnsafeMutablePointer<rd_kafka_message_t>] = []
+    private var client: Client?
 
     /// Bytes of all keys and values.
     public private(set) var bytes = 0
@@ -111,7 +122,10 @@ public struct RecordBatch: ~Copyable {
     public var isEmpty: Bool { messages.isEmpty }
 
     public mutating func append(_ record: consuming FetchedRecord) {
-        let message = record.release()
+        let (message, client) = record.release()
+        precondition(
+            self.client === nil || self.client === client, "records of two consumers in one batch")
+        self.client = client
         bytes += message.pointee.len + message.pointee.key_len
         messages.append(message)
     }
@@ -123,6 +137,7 @@ public struct RecordBatch: ~Copyable {
     public mutating func removeAll() {
         for message in messages { rd_kafka_message_destroy(message) }
         messages.removeAll(keepingCapacity: true)
+        client = nil
         bytes = 0
     }
 }

@@ -24,6 +24,8 @@ public final class KafkaLogClient: LogClient {
     private let consumer: Consumer
     private let output: Output
     private let offsets: Offsets
+    /// Reads what a recovery needs; gone when records flow.
+    private var reader: Consumer?
     private var producerTopics: [ProducerTopic?] = []
 
     private var fetched = RecordBatch()
@@ -36,6 +38,7 @@ public final class KafkaLogClient: LogClient {
     private var assigned: [Int] = []
     private var starts: [Int: Int64] = [:]
     private var isUnanswered = false
+    private var hasJoined = false
     /// Whether the group has told this worker its partitions, were it none.
     public private(set) var hasAssignment = false
 
@@ -44,7 +47,8 @@ public final class KafkaLogClient: LogClient {
         case atLeastOnce(IdempotentProducer)
     }
 
-    /// Connects, takes the slot over and joins the group.
+    /// Connects and takes the slot over; joins the group at the first `collect`, so a job that only
+    /// writes never does.
     ///
     /// - Throws: `.fixSettings` where credentials, rights or topics are wrong, `.retry` where no broker
     ///   answered in `connectMilliseconds`.
@@ -63,10 +67,7 @@ public final class KafkaLogClient: LogClient {
         member.queueBytes = settings.queueBytes
         member.reportsEnds = true
         consumer = try Consumer(member)
-        try consumer.subscribe(to: [inputName])
     }
-
-    deinit { fetched.removeAll() }
 
     private static func makeOutput(
         _ settings: KafkaLogSettings, _ connectMilliseconds: Int
@@ -130,6 +131,10 @@ public final class KafkaLogClient: LogClient {
 
     public func collect(limit: Int, into batch: inout [Record]) throws -> Collected {
         discard(&batch)
+        if !hasJoined {
+            try consumer.subscribe(to: [inputName])
+            hasJoined = true
+        }
         try answerAssignment()
         var first = ContinuousClock.now
         var wait = settings.idleMilliseconds
@@ -207,6 +212,7 @@ public final class KafkaLogClient: LogClient {
         }
         precondition(positions.count == assigned.count, "assigned \(assigned), started \(starts)")
         isUnanswered = false
+        reader = nil
         counters.assigned(starts)
         try consumer.assign(positions)
         hasAssignment = true
@@ -304,14 +310,25 @@ public final class KafkaLogClient: LogClient {
         try read(topic.rawValue, Position(place, start), upTo: stop, body)
     }
 
-    private func read(
-        _ number: UInt16, _ start: Position, upTo stop: Int64, _ body: (Record) throws -> Void
-    ) throws {
+    /// One reader for all partitions of a recovery: a new client takes half a second to find its way.
+    private func recoveryReader() throws -> Consumer {
+        if let reader { return reader }
         var reading = ConsumerSettings(client: settings.client, group: settings.group)
         reading.reportsEnds = true
         reading.queueBytes = min(settings.queueBytes, 64 << 20)
-        let reader = try Consumer(reading)
+        // A fetch that waits at the end of one partition holds up the next one.
+        reading.client.set("fetch.wait.max.ms", "10")
+        let made = try Consumer(reading)
+        reader = made
+        return made
+    }
+
+    private func read(
+        _ number: UInt16, _ start: Position, upTo stop: Int64, _ body: (Record) throws -> Void
+    ) throws {
+        let reader = try recoveryReader()
         try reader.assign([start])
+        defer { try? reader.unassign() }
         var headers = HeaderArena()
         var count = 0
         var countAtProgress = -1

@@ -61,8 +61,8 @@ public final class KafkaWorker<Role: Step> {
         try drain()
     }
 
-    /// Works until `stop` is raised, writes how it ended, and ends the process then and there: after an
-    /// error librdkafka 2.0.2 can hang in destroying a client, and nothing it could do would help.
+    /// Works until `stop` is raised, writes how it ended, and ends the process then and there:
+    /// crash-only, nothing is destroyed, so nothing can hang in it.
     public func runAndExit(until stop: StopSignal) -> Never {
         do {
             try run(until: stop)

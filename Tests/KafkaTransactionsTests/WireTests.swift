@@ -219,4 +219,36 @@ import Testing
         batch.removeAll()
         #expect(batch.isEmpty && batch.bytes == 0)
     }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `records that outlive their consumer do not hang its end`() throws {
+        let producer = try IdempotentProducer(ProducerSettings(client: mock.properties))
+        let topic = try producer.topic(topic)
+        for text in ["a", "b", "c"] {
+            try text.lend { try producer.produce(topic, partition: 0, key: nil, value: $0) }
+        }
+        try producer.flush()
+        var batch = RecordBatch()
+        do {
+            let consumer = try Consumer(ConsumerSettings(client: mock.properties, group: "g"))
+            try consumer.assign([Position(self.topic, 0, 0)])
+            while batch.count < 2 {
+                if case .record(let record) = try consumer.poll(timeoutMilliseconds: 1_000) {
+                    batch.append(record)
+                }
+            }
+        }
+        #expect(batch[1].value?.text == "b", "the consumer's variable is gone, its buffers are not")
+        batch.removeAll()
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `a consumer that ends with a rebalance unanswered does not hang`() throws {
+        let consumer = try Consumer(ConsumerSettings(client: mock.properties, group: "g"))
+        try consumer.subscribe(to: [topic])
+        try consumer.pollEvent { polled in
+            guard case .assigned = polled else { return false }
+            return true
+        }
+    }
 }

@@ -1,0 +1,179 @@
+// The roles of a fleet on Kafka: the same steps and jobs as in `EmbeddedFleet`, one a process.
+
+import Bytes
+import Contracts
+import EmbeddedFleet
+import Encode
+import Enrich
+import Finetune
+import FleetSettings
+import Gateway
+import KafkaTransactions
+import Streams
+import WorkerRuntime
+
+/// What all roles of a fleet share, and how each is made.
+public struct KafkaFleet: Sendable {
+    public let settings: FleetSettings
+    public let client: ClientProperties
+    public let topics: TopicNames
+    /// The key under which user ids are hashed; nil = the fixed one.
+    public let userHashKey: (UInt64, UInt64)?
+
+    /// - Parameters:
+    ///   - brokers: addresses that stand above those of the settings.
+    ///   - environment: where `${env:NAME}` in client properties is looked up.
+    public init(
+        _ settings: FleetSettings, brokers: String? = nil, userHashKey: (UInt64, UInt64)? = nil,
+        environment: [String: String] = [:]
+    ) throws {
+        self.settings = settings
+        self.userHashKey = userHashKey
+        var entries = settings.clientProperties
+        if let brokers { entries["bootstrap.servers"] = brokers }
+        client = try ClientProperties(
+            entries: entries, source: "cluster.client_properties of \(settings.file)",
+            environment: environment)
+        var mapping: [Topic: String] = [:]
+        for (name, mapped) in settings.topicNames {
+            if let topic = Topic(name: name) { mapping[topic] = mapped }
+        }
+        topics = TopicNames(fleet: settings.fleet, mapping: mapping)
+    }
+
+    /// One slot's place on the cluster.
+    public func place(role: String, slot: Int) -> KafkaLogSettings {
+        var place = KafkaLogSettings(
+            client: client, fleet: settings.fleet, role: role, slot: slot, topics: topics)
+        if settingsRoles.contains(role) {
+            place.collectMinimumMilliseconds = Int(settings.integer("collect_min_ms", role: role))
+            place.collectMaximumMilliseconds = Int(settings.integer("collect_max_ms", role: role))
+        }
+        return place
+    }
+
+    /// What goes around a worker: what an operator sees, and what ends it when it hangs.
+    public struct Surroundings: Sendable {
+        public var status: WorkerStatus
+        public var journal: Journal
+        public var watchdog: Watchdog
+
+        public init(status: WorkerStatus, journal: Journal, watchdog: Watchdog = Watchdog()) {
+            self.status = status
+            self.journal = journal
+            self.watchdog = watchdog
+        }
+    }
+
+    public func enrich(slot: Int, _ around: Surroundings) throws -> KafkaWorker<Enrich> {
+        let place = place(role: "enrich", slot: slot)
+        let log = try KafkaLogClient(place, input: Topic.events)
+        let role = Enrich(
+            EnrichSettings(
+                settings, domainLogPartitions: try log.partitionCount(Topic.domainLog),
+                userHashKey: userHashKey),
+            identity: [("coldstream-worker", place.slotName)])
+        return KafkaWorker(
+            role: role, log: log, input: Topic.events, checkpoints: Topic.checkpoints,
+            limits: WorkerLimits(settings, role: "enrich"), ticks: enrichTicks,
+            status: around.status, journal: around.journal, watchdog: around.watchdog)
+    }
+
+    /// Time goes on in a quiet partition of events while something waits for it.
+    private var enrichTicks: TickRule<EnrichState>? {
+        let period = Int(settings.integer("tick_period_ms"))
+        guard period > 0 else { return nil }
+        return TickRule(
+            periodMilliseconds: period,
+            headers: [TopicContract.header(.events), ("coldstream-tick", settings.fleet)],
+            waitingSince: { $0.needsTicks ? $0.newestTime : nil },
+            appendValue: { time, bytes in Event(type: .tick, time_ms: time).append(to: &bytes) })
+    }
+
+    public func finetune(slot: Int, _ around: Surroundings) throws -> KafkaWorker<FinetuneStep> {
+        var place = place(role: "finetune", slot: slot)
+        place.readsHeaders = false  // nothing in domain-log's headers concerns the step
+        let log = try KafkaLogClient(place, input: Topic.domainLog)
+        let role = FinetuneStep(
+            caps: FinetuneCaps(settings),
+            domainLogPartitions: try log.partitionCount(Topic.domainLog),
+            hashBits: Int(settings.integer("hash_bits")),
+            numerics: settings.text("numerics") ?? "haswell")
+        return KafkaWorker(
+            role: role, log: log, input: Topic.domainLog, checkpoints: Topic.checkpoints,
+            limits: WorkerLimits(settings, role: "finetune"), status: around.status,
+            journal: around.journal, watchdog: around.watchdog)
+    }
+
+    public func encode(slot: Int) throws -> Encode<KafkaLogClient> {
+        let place = place(role: "encode", slot: slot)
+        return try Encode(
+            client: try KafkaLogClient(place, input: Topic.catalog),
+            identity: [("coldstream-worker", place.slotName)])
+    }
+
+    /// The job that appends an input; at most one at a time has a slot.
+    public func ingest(_ input: IngestInput, slot: Int = 0) throws -> Ingest<KafkaLogClient> {
+        var gateway = GatewaySettings()
+        gateway.fleet = settings.fleet
+        gateway.jumpMilliseconds = settings.integer("jump_s") * 1_000
+        let log = try KafkaLogClient(place(role: "gateway", slot: slot), input: Topic.events)
+        return try Ingest(gateway, client: log, input: input)
+    }
+
+    /// Writes the settings of the step into every domain-log partition where they are not the newest:
+    /// the first record there, before any worker of the fleet starts.
+    ///
+    /// The hash of the newest stands in `checkpoints`, written in the same transaction, so that a long
+    /// domain-log need not be read.
+    ///
+    /// - Returns: the partitions that were written to.
+    @discardableResult
+    public func writeSettings(time: Int64) throws -> [Int] {
+        let log = try KafkaLogClient(place(role: "settings", slot: 0), input: Topic.domainLog)
+        let canonical = FinetuneSettings(settings).canonical
+        let hash = canonical.lend { SHA256.hex($0) }
+        var outbox = Outbox()
+        var written: [Int] = []
+        for partition in 0..<(try log.partitionCount(Topic.domainLog)) {
+            let key = "\(settings.fleet).settings/\(partition)"
+            var newest: String?
+            try log.read(Topic.checkpoints, partition: partition, from: nil, upTo: nil) { record in
+                if let found = record.key, key.lend({ $0.equals(found) }) {
+                    newest = record.value?.text
+                }
+            }
+            guard newest != hash else { continue }
+            append(canonical, hash, time, partition, to: &outbox)
+            outbox.begin(Topic.checkpoints, partition: partition)
+            outbox.bytes.append(key)
+            outbox.beginValue()
+            outbox.bytes.append(hash)
+            outbox.end()
+            written.append(partition)
+        }
+        try log.commit(outbox, positions: [])
+        return written
+    }
+
+    private func append(
+        _ canonical: [UInt8], _ hash: String, _ time: Int64, _ partition: Int,
+        to outbox: inout Outbox
+    ) {
+        var headers = ByteBuffer()
+        let (name, value) = TopicContract.header(.domainLog)
+        name.lend { name in value.lend { Headers.append(name, $0, to: &headers) } }
+        outbox.begin(Topic.domainLog, partition: partition, hasKey: false)
+        outbox.beginValue()
+        Array(hash.utf8).lend { hash in
+            canonical.lend { bytes in
+                var record = SettingsRecord()
+                record.time_ms = time
+                record.hash = hash
+                record.settings = bytes
+                record.append(to: &outbox.bytes)
+            }
+        }
+        outbox.end(headers: Headers(encoded: headers.slice))
+    }
+}
