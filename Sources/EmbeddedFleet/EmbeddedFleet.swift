@@ -141,9 +141,7 @@ public final class EmbeddedFleet {
     /// Opens an input; what an earlier run has appended of it is not appended again.
     public func begin(_ input: IngestInput) throws {
         self.input = input
-        var gateway = GatewaySettings()
-        gateway.fleet = settings.fleet
-        gateway.jumpMilliseconds = settings.integer("jump_s") * 1_000
+        var gateway = GatewaySettings(settings)
         gateway.linesPerTurn = layout.linesPerTurn
         let log = log
         ingest = try Ingest(

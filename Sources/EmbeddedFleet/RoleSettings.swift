@@ -4,9 +4,18 @@ import Bytes
 import Contracts
 import Enrich
 import Finetune
+import Gateway
 import FleetSettings
 import JSON
 import Streams
+
+extension GatewaySettings {
+    public init(_ settings: FleetSettings) {
+        self.init()
+        fleet = settings.fleet
+        jumpMilliseconds = settings.integer("jump_s") * 1_000
+    }
+}
 
 extension EnrichSettings {
     /// - Parameter userHashKey: the key under which user ids are hashed; `nil` = the fixed one.

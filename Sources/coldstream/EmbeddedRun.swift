@@ -18,8 +18,8 @@ import Streams
 struct EmbeddedRun {
     var settings: FleetSettings
     var layout: FleetLayout
-    /// Files, plain or gzip.
-    var events: String
+    /// Files, plain or gzip; without events it runs over what the log of a data folder holds.
+    var events: String?
     var catalog: String?
     /// Where the log is kept; nil: it dies with the process.
     var data: String?
@@ -29,7 +29,7 @@ struct EmbeddedRun {
     var speed: Double?
     var map: EventMap?
 
-    init(settings: FleetSettings, layout: FleetLayout, events: String) {
+    init(settings: FleetSettings, layout: FleetLayout, events: String?) {
         self.settings = settings
         self.layout = layout
         self.events = events
@@ -49,7 +49,7 @@ struct EmbeddedRun {
                 return try MemoryLog(topics: layout.topics, folder: folder)
             } ?? MemoryLog(topics: layout.topics)
         let fleet = try EmbeddedFleet(settings, layout: layout, log: log, userHashKey: key)
-        try fleet.begin(input)
+        if let input { try fleet.begin(input) }
         let files = try OutputFiles(log, folder: output, keepsLog: data != nil)
         guard try drain(fleet, files) else {
             try checkpoint(fleet, log)
@@ -84,7 +84,8 @@ struct EmbeddedRun {
         return count
     }
 
-    private var input: IngestInput {
+    private var input: IngestInput? {
+        guard let events else { return nil }
         var input = IngestInput(name: events, events: events, catalog: catalog)
         input.closes = closes
         if let map { MapFile.apply(map, to: &input) }

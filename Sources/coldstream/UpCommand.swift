@@ -15,7 +15,7 @@ import Reports
 enum UpCommand {
     static let embedded = Flag(
         "embedded", help: "all roles in this process, on a log in memory: nothing to install")
-    static let input = Option<String>(
+    static let input = Option<String?>(
         "input", "DIR",
         help: "a folder with events.jsonl[.gz] and, if you have one, catalog.jsonl[.gz]"
     ).short("i").completing(.directories)
@@ -64,18 +64,24 @@ enum UpCommand {
                 "--close needs --data; without it every run ends with closed windows")
         }
         let folder = arguments[input]
-        guard FolderFiles.isFolder(folder) else {
-            throw arguments.usageError("--input \(folder) is not a folder")
+        guard folder != nil || arguments[data] != nil else {
+            throw arguments.usageError("needs --input DIR, or --data DIR with a log to go on from")
         }
-        guard let events = FolderFiles.input("events.jsonl", in: folder) else {
-            throw LineFileError(
-                "open", "\(folder)/events.jsonl", "neither it nor events.jsonl.gz is there")
+        let events = try folder.map { folder in
+            guard FolderFiles.isFolder(folder) else {
+                throw arguments.usageError("--input \(folder) is not a folder")
+            }
+            guard let events = FolderFiles.input("events.jsonl", in: folder) else {
+                throw LineFileError(
+                    "open", "\(folder)/events.jsonl", "neither it nor events.jsonl.gz is there")
+            }
+            return events
         }
         var run = EmbeddedRun(
             settings: try SettingsFile.read(
                 arguments[config], inputFolder: folder, arguments[set]),
             layout: try layout(arguments), events: events)
-        run.catalog = FolderFiles.input("catalog.jsonl", in: folder)
+        run.catalog = folder.flatMap { FolderFiles.input("catalog.jsonl", in: $0) }
         run.data = arguments[data]
         run.closes = arguments[data] == nil || arguments[close]
         run.speed = arguments[speed]

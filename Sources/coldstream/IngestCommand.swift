@@ -1,0 +1,99 @@
+// `coldstream ingest`: the gateway alone, appending lines to a log that is kept in a folder.
+
+import Bytes
+import CommandLineArguments
+import Contracts
+import EmbeddedFleet
+import EventMapping
+import FleetSettings
+import Gateway
+import Reports
+import Streams
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+enum IngestCommand {
+    static let file = Argument<String>(
+        "FILE", help: "JSON lines, plain or gzip; - is standard input")
+    static let data = Option<String>(
+        "data", "DIR", help: "the folder that keeps the log; up --embedded --data DIR runs over it"
+    ).completing(.directories)
+
+    static let command = Command<Action>(
+        "ingest", "Appends events or catalog lines to a log in a folder.",
+        discussion: """
+            Every line is appended once, whatever happens in between: the position stands in the same
+            transaction, and the same command goes on where the last one stopped. Lines that cannot be
+            used become dead letters with the reason.
+            """,
+        subcommands: [
+            Command(
+                "events", "Appends events.",
+                [
+                    file, data, UpCommand.config, UpCommand.set, UpCommand.partitions,
+                    UpCommand.map,
+                    UpCommand.speed, UpCommand.close,
+                ],
+                action: { arguments in
+                    var input = IngestInput(name: arguments[file], events: arguments[file])
+                    input.closes = arguments.contains(UpCommand.close)
+                    if let map = try arguments[UpCommand.map].map(MapFile.read) {
+                        MapFile.apply(map, to: &input)
+                    }
+                    return try run(input, arguments, speed: arguments[UpCommand.speed])
+                }),
+            Command(
+                "catalog", "Appends catalog lines.",
+                [file, data, UpCommand.config, UpCommand.set, UpCommand.partitions],
+                action: { arguments in
+                    let input = IngestInput(name: arguments[file], catalog: arguments[file])
+                    return try run(input, arguments, speed: nil)
+                }),
+        ])
+
+    private static func run(
+        _ input: IngestInput, _ arguments: Arguments, speed: Double?
+    ) throws -> ExitCode {
+        StopSignal.watch()
+        let settings = try SettingsFile.read(
+            arguments[UpCommand.config], inputFolder: nil, arguments[UpCommand.set])
+        let folder = arguments[data]
+        try FolderFiles.make(folder)
+        let log = try MemoryLog(topics: UpCommand.layout(arguments).topics, folder: folder)
+        let ingest = try Ingest(
+            GatewaySettings(settings),
+            client: MemoryLogClient(
+                log, group: "\(settings.fleet).gateway", input: Topic.events,
+                transactionalID: "\(settings.fleet).gateway.0"),
+            input: input, moveClock: { log.now = max(log.now, $0) })
+        var bar = ProgressBar()
+        try ingest.run(
+            pace: speed.map { Pace(speed: $0) },
+            clock: { Int64(ProcessFacts.seconds * 1_000) },
+            sleep: { milliseconds in
+                var left = milliseconds
+                while left > 0, !StopSignal.isRaised {
+                    usleep(UInt32(min(100, left)) * 1_000)
+                    left -= 100
+                }
+                return !StopSignal.isRaised
+            },
+            report: { progress in
+                bar.show(nil) { _ in
+                    "\(Formatted.count(progress.eventLines + progress.catalogLines)) lines"
+                }
+            })
+        bar.end()
+        try log.flush()
+        let progress = ingest.progress
+        print(
+            """
+            \(progress.eventLines + progress.catalogLines) lines read, \
+            \(progress.linesSkipped) appended before, \(progress.eventsAppended) events appended, \
+            \(progress.deadLetters) dead letters
+            """)
+        return progress.isDone ? .done : .restart
+    }
+}
