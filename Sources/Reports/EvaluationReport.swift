@@ -50,7 +50,7 @@ public struct EvaluationReport: Sendable {
                 ("", .left), ("examples", .right), ("rate", .right), ("AUC", .right),
                 ("GAUC", .right), ("log loss", .right), ("calib.", .right),
                 ("1st fifth: AUC", .right), ("calib.", .right),
-            ], indent: 2, widest: 20)
+            ], indent: 2, widest: 22)
         for summary in domains + [overall] {
             let (whole, first) = (summary.whole, summary.firstFifth)
             table.append([
@@ -75,7 +75,7 @@ public struct EvaluationReport: Sendable {
             [
                 ("", .left), ("examples", .right), ("AUC", .right), ("GAUC", .right),
                 ("log loss", .right), ("calibration", .right),
-            ], indent: 2, widest: 20)
+            ], indent: 2, widest: 22)
         for ceiling in truth.ceilings.dropFirst() + truth.ceilings.prefix(1) {
             let quality = ceiling.quality
             table.append([

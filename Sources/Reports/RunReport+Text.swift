@@ -67,7 +67,7 @@ extension RunReport {
                 ("", .left), ("impressions", .right), ("CTR", .right), ("AUC", .right),
                 ("GAUC", .right), ("log loss", .right), ("calib.", .right),
                 ("1st fifth: AUC", .right), ("calib.", .right),
-            ], indent: 2, widest: 20)
+            ], indent: 2, widest: 22)
         let exact = Dictionary(uniqueKeysWithValues: domains.map { ($0.domain ?? "", $0) })
         for member in summary["domains"]?.members ?? [] {
             let domain = member.value
