@@ -159,11 +159,8 @@ extension Network {
                 dinput: wants.tables ? Matrix(dinput, bags, width) : nil,
                 weights: wants.encoderWeights)
             if wants.tables {
-                for f in c.item_sparse.indices {
-                    bagBackward(
-                        3 + f, batch.itemSparse[f], dinput + f * c.d_sp, stride: width, rows: bags,
-                        order: nil)
-                }
+                bagsBackward(
+                    3, batch.itemSparse, dinput, stride: width, rows: bags, order: nil)
             }
         }
     }
@@ -282,11 +279,9 @@ extension Network {
         }
         tableGradients[2] = TableGradient(
             count: distinct.count, rows: distinct.ids, values: values)
-        for f in c.user_sparse.indices {
-            bagBackward(
-                3 + c.item_sparse.count + f, batch.userSparse[f], duser + c.d_id + f * c.d_sp,
-                stride: width, rows: B, order: order)
-        }
+        bagsBackward(
+            3 + c.item_sparse.count, batch.userSparse, duser + c.d_id, stride: width, rows: B,
+            order: order)
         for f in c.ctx.indices {
             let table = 3 + c.item_sparse.count + c.user_sparse.count + f
             let set = tableSets[table]
@@ -301,15 +296,41 @@ extension Network {
         }
     }
 
-    /// Spreads the gradient of bag means over the rows of the bags.
+    /// Spreads the gradients of bag means over the rows of the bags, field by field; every other field
+    /// goes to the helper.
+    private func bagsBackward(
+        _ firstTable: Int, _ fields: [Bags], _ dmeans: UnsafeMutablePointer<Float>, stride: Int,
+        rows: Int, order: UnsafeMutablePointer<Int32>?
+    ) {
+        let width = configuration.d_sp
+        let values = fields.indices.map { f in
+            arena.zeros(
+                min(fields[f].ids.count, parameters.tables[firstTable + f].rows) * width)
+        }
+        func spread(from first: Int) {
+            for f in Swift.stride(from: first, to: fields.count, by: 2) {
+                let distinct = tableSets[firstTable + f]
+                distinct.begin(
+                    rows: parameters.tables[firstTable + f].rows,
+                    occurrences: fields[f].ids.count)
+                bagBackward(
+                    fields[f], distinct, values[f], width: width, dmeans + f * width,
+                    stride: stride, rows: rows, order: order)
+            }
+        }
+        workers.pair({ spread(from: 0) }, { spread(from: 1) })
+        for f in fields.indices {
+            let distinct = tableSets[firstTable + f]
+            tableGradients[firstTable + f] = TableGradient(
+                count: distinct.count, rows: distinct.ids, values: values[f])
+        }
+    }
+
     private func bagBackward(
-        _ table: Int, _ bags: Bags, _ dmeans: UnsafeMutablePointer<Float>, stride: Int, rows: Int,
+        _ bags: Bags, _ distinct: DistinctRows, _ values: UnsafeMutablePointer<Float>, width: Int,
+        _ dmeans: UnsafeMutablePointer<Float>, stride: Int, rows: Int,
         order: UnsafeMutablePointer<Int32>?
     ) {
-        let width = parameters.tables[table].width
-        let distinct = tableSets[table]
-        distinct.begin(rows: parameters.tables[table].rows, occurrences: bags.ids.count)
-        let values = arena.zeros(min(bags.ids.count, parameters.tables[table].rows) * width)
         bags.ids.withUnsafeBufferPointer { ids in
             bags.offsets.withUnsafeBufferPointer { offsets in
                 for r in 0..<rows {
@@ -325,7 +346,5 @@ extension Network {
                 }
             }
         }
-        tableGradients[table] = TableGradient(
-            count: distinct.count, rows: distinct.ids, values: values)
     }
 }

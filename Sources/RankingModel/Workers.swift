@@ -67,6 +67,9 @@ public final class Workers {
 /// One seat of work that the owner fills and a helper empties.
 private final class Shared: @unchecked Sendable {
     private var work: (() -> Void)?
+    /// Looks at the turn before a waiting thread gives its core away: about two milliseconds, longer
+    /// than the parts of a step that one thread does alone.
+    private static let patience = 1 << 21
     /// Odd while work waits or runs, even when it is done; the top bit says stop.
     private let turn = Atomic<UInt64>(0)
 
@@ -80,7 +83,7 @@ private final class Shared: @unchecked Sendable {
         var spins = 0
         while turn.load(ordering: .acquiring) & 1 == 1 {
             spins += 1
-            if spins > 4096 { sched_yield() }
+            if spins > Self.patience { sched_yield() }
         }
         work = nil
     }
@@ -98,10 +101,7 @@ private final class Shared: @unchecked Sendable {
                 idle = 0
             } else {
                 idle += 1
-                if idle > 20_000 {
-                    usleep(50)
-                    idle = 19_000
-                }
+                if idle > Self.patience { usleep(50) }
             }
         }
     }
