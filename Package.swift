@@ -172,14 +172,16 @@ let package = Package(
         tests(
             "Finetune",
             [
-                "Finetune", "Streams", "Contracts", "Statistics", "DeterministicMath", "JSON", "Bytes",
+                "Finetune", "Streams", "Contracts", "Statistics", "DeterministicMath", "JSON",
+                "Bytes",
             ]),
-        tests("FleetSettings", ["FleetSettings", "JSON", "Bytes"]),
+        tests("FleetSettings", ["FleetSettings", "JSON"]),
         tests(
             "EmbeddedFleet",
             [
-                "EmbeddedFleet", "Enrich", "Finetune", "Gateway", "FleetSettings", "Simulation",
-                "LineFiles", "Statistics", "DeterministicMath", "Streams", "Contracts", "JSON", "Bytes",
+                "EmbeddedFleet", "Finetune", "Gateway", "FleetSettings", "Simulation",
+                "LineFiles", "Statistics", "DeterministicMath", "Streams", "Contracts", "JSON",
+                "Bytes",
             ]),
         library(
             "KafkaFleet",
