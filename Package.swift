@@ -198,6 +198,7 @@ let package = Package(
                 "CommandLineArguments", "EmbeddedFleet", "EventMapping", "FleetSettings", "Gateway",
                 "ModelStudies", "RankingModel", "Reports", "Simulation", "Streams", "Contracts",
                 "Tensors", "LineFiles", "JSON", "Bytes",
+                "KafkaFleet", "KafkaTransactions", "WorkerRuntime",
             ],
             path: "Sources/coldstream"),
         tests("Reports", ["Reports", "JSON", "LineFiles", "Bytes"]),

@@ -220,6 +220,14 @@ public struct FleetSettings: Sendable {
         }
     }
 
+    /// Takes another fleet's name, as the flag `--fleet` does.
+    public mutating func rename(fleet name: String) throws(SettingsError) {
+        guard isName(name) else {
+            throw fail("fleet", "a fleet's name is [a-z0-9][a-z0-9._-]{0,63}")
+        }
+        fleet = name
+    }
+
     /// Sets a value by its path, as a flag does (`--set publish_period_ms=40`).
     public mutating func set(_ path: String, to text: String) throws(SettingsError) {
         var parts = path.split(separator: ".", omittingEmptySubsequences: false).map(String.init)

@@ -15,6 +15,7 @@ let commandLineTool: Command<Action> = Command(
     [Option<OutputFormat>.format],
     subcommands: [
         UpCommand.command,
+        WorkerCommand.command,
         IngestCommand.command,
         SimulateCommand.command,
         ImportCommand.command,

@@ -41,7 +41,7 @@ struct EmbeddedRun {
     ///   checkpoints, and the next one goes on from there.
     func run(into output: String) throws -> Bool {
         let settings = try fitted()
-        let key = try userHashKey()
+        let key = try UserHashKey.read(settings)
         let start = ProcessFacts.seconds
         let log =
             try data.map { folder in
@@ -190,27 +190,5 @@ struct EmbeddedRun {
         return SettingsError(
             "\(settings.file): full tables do not fit into limits.memory_bytes, "
                 + "\(Formatted.bytes(limit)); \(advice)")
-    }
-
-    /// The key under which user ids are hashed; nil: the fixed one.
-    private func userHashKey() throws -> (UInt64, UInt64)? {
-        guard let name = settings.text("user_hash_key_env") else {
-            say(
-                """
-                coldstream: user ids are hashed under a fixed key that everybody knows; \
-                name an environment variable with a secret in user_hash_key_env
-                """)
-            return nil
-        }
-        guard let secret = ProcessFacts.environment(name), !secret.isEmpty else {
-            throw SettingsError(
-                "\(settings.file): user_hash_key_env names \(name), which the environment does not have"
-            )
-        }
-        let digits = secret.lend { SHA256.hex($0) }
-        return (
-            UInt64(digits.prefix(16), radix: 16)!,
-            UInt64(digits.dropFirst(16).prefix(16), radix: 16)!
-        )
     }
 }

@@ -17,12 +17,12 @@ import Streams
 enum IngestCommand {
     static let file = Argument<String>(
         "FILE", help: "JSON lines, plain or gzip; - is standard input")
-    static let data = Option<String>(
-        "data", "DIR", help: "the folder that keeps the log; up --embedded --data DIR runs over it"
+    static let data = Option<String?>(
+        "data", "DIR", help: "a folder that keeps the log; up --embedded --data DIR runs over it"
     ).completing(.directories)
 
     static let command = Command<Action>(
-        "ingest", "Appends events or catalog lines to a log in a folder.",
+        "ingest", "Appends events or catalog lines to Kafka, or to a log in a folder.",
         discussion: """
             Every line is appended once, whatever happens in between: the position stands in the same
             transaction, and the same command goes on where the last one stopped. Lines that cannot be
@@ -32,7 +32,8 @@ enum IngestCommand {
             Command(
                 "events", "Appends events.",
                 [
-                    file, data, UpCommand.config, UpCommand.set, UpCommand.partitions,
+                    file, data, UpCommand.config, UpCommand.set,
+                    WorkerCommand.brokers, WorkerCommand.fleet, UpCommand.partitions,
                     UpCommand.map,
                     UpCommand.speed, UpCommand.close,
                 ],
@@ -46,7 +47,10 @@ enum IngestCommand {
                 }),
             Command(
                 "catalog", "Appends catalog lines.",
-                [file, data, UpCommand.config, UpCommand.set, UpCommand.partitions],
+                [
+                    file, data, UpCommand.config, UpCommand.set, WorkerCommand.brokers,
+                    WorkerCommand.fleet, UpCommand.partitions,
+                ],
                 action: { arguments in
                     let input = IngestInput(name: arguments[file], catalog: arguments[file])
                     return try run(input, arguments, speed: nil)
@@ -57,9 +61,16 @@ enum IngestCommand {
         _ input: IngestInput, _ arguments: Arguments, speed: Double?
     ) throws -> ExitCode {
         StopSignal.watch()
+        guard let folder = arguments[data] else {
+            guard arguments[WorkerCommand.brokers] != nil || arguments[UpCommand.config] != nil
+            else {
+                throw arguments.usageError("needs --brokers HOST:PORT, or --data DIR")
+            }
+            let fleet = try WorkerCommand.kafkaFleet(arguments)
+            return try drive(try fleet.ingest(input), speed)
+        }
         let settings = try SettingsFile.read(
             arguments[UpCommand.config], inputFolder: nil, arguments[UpCommand.set])
-        let folder = arguments[data]
         try FolderFiles.make(folder)
         let log = try MemoryLog(topics: UpCommand.layout(arguments).topics, folder: folder)
         let ingest = try Ingest(
@@ -68,6 +79,15 @@ enum IngestCommand {
                 log, group: "\(settings.fleet).gateway", input: Topic.events,
                 transactionalID: "\(settings.fleet).gateway.0"),
             input: input, moveClock: { log.now = max(log.now, $0) })
+        defer { withExtendedLifetime(log) {} }
+        let code = try drive(ingest, speed)
+        try log.flush()
+        return code
+    }
+
+    private static func drive<Client: LogClient>(
+        _ ingest: Ingest<Client>, _ speed: Double?
+    ) throws -> ExitCode {
         var bar = ProgressBar()
         try ingest.run(
             pace: speed.map { Pace(speed: $0) },
@@ -86,7 +106,6 @@ enum IngestCommand {
                 }
             })
         bar.end()
-        try log.flush()
         let progress = ingest.progress
         print(
             """

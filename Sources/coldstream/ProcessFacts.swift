@@ -50,6 +50,36 @@ enum ProcessFacts {
         getenv(name).map { String(cString: $0) }
     }
 
+    /// Wall time, milliseconds since the epoch.
+    static var milliseconds: Int64 {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
+    }
+
+    /// All variables.
+    static var environment: [String: String] {
+        var all: [String: String] = [:]
+        var place = environ
+        while let entry = place.pointee {
+            let parts = String(cString: entry).split(
+                separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            if parts.count == 2 { all[String(parts[0])] = String(parts[1]) }
+            place += 1
+        }
+        return all
+    }
+
+    /// The number at the end of the host's name, as a StatefulSet gives it.
+    static var slotOfHost: Int? {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, name.count - 1) == 0 else { return nil }
+        let text = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init), as: UTF8.self)
+        let digits = text.reversed().prefix { $0.isNumber }
+        guard digits.count < text.count, text.dropLast(digits.count).last == "-" else { return nil }
+        return Int(String(digits.reversed()))
+    }
+
     static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
     /// A small file as text.

@@ -3,16 +3,76 @@
 import Bytes
 import CommandLineArguments
 import Contracts
+import FleetSettings
 import JSON
+import KafkaFleet
+import KafkaTransactions
 import Reports
+import WorkerRuntime
+
+#if canImport(Glibc)
+    import Glibc
+#endif
 
 enum TopicsCommand {
     static let command = Command<Action>(
         "topics", "Shows and checks the contracts of the topics.",
         subcommands: [
             Command(
-                "check", "Reads every example by the contract's own reader.", action: check)
+                "check", "Reads every example by the contract's own reader.", action: check),
+            Command(
+                "plan", "Says what apply would change on the cluster.",
+                [UpCommand.config, UpCommand.set, WorkerCommand.brokers, WorkerCommand.fleet],
+                action: { try apply($0, changes: false) }),
+            Command(
+                "apply", "Creates what is missing on the cluster, and writes the fleet's settings.",
+                [UpCommand.config, UpCommand.set, WorkerCommand.brokers, WorkerCommand.fleet],
+                action: { try apply($0, changes: true) }),
         ])
+
+    /// Creates missing topics as the contracts say. What would re-key a topic, another number of
+    /// partitions, is refused.
+    private static func apply(_ arguments: Arguments, changes: Bool) throws -> ExitCode {
+        do {
+            let fleet = try WorkerCommand.kafkaFleet(arguments)
+            let admin = try Admin(fleet.client)
+            try admin.connect()
+            let there = Set(try admin.topicNames())
+            var missing: [NewTopic] = []
+            var refused = false
+            for contract in TopicContract.all {
+                let name = fleet.topics[contract.topic]
+                let partitions =
+                    fleet.settings.topicPartitions[contract.topic.name] ?? contract.partitions
+                guard there.contains(name) else {
+                    missing.append(
+                        NewTopic(
+                            name, partitions: partitions,
+                            settings: ["cleanup.policy": contract.cleanup.rawValue]))
+                    print("create \(name): \(partitions) partitions, \(contract.cleanup.rawValue)")
+                    continue
+                }
+                let found = try admin.describe(topics: [name])
+                if let topic = found.first, topic.partitions != partitions {
+                    print(
+                        "refused \(name): it has \(topic.partitions) partitions, not \(partitions); "
+                            + "another number would send keys elsewhere")
+                    refused = true
+                }
+            }
+            if missing.isEmpty, !refused { print("the cluster has every topic as it should be") }
+            guard changes, !refused else { return refused ? .checkFailed : .done }
+            try admin.create(missing)
+            let written = try fleet.writeSettings(time: ProcessFacts.milliseconds)
+            print("settings written to \(written.count) partitions of domain-log")
+            return .done
+        } catch let error as SettingsError {
+            throw error
+        } catch {
+            say("coldstream topics: \(error)")
+            exit(WorkerRuntime.ExitCode(error).rawValue)
+        }
+    }
 
     private static func check(_ arguments: Arguments) -> ExitCode {
         var faults: [String] = []

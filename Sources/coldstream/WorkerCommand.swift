@@ -1,0 +1,87 @@
+// `coldstream worker ROLE`: one slot of one role on Kafka, for systemd, Kubernetes or a terminal.
+
+import CommandLineArguments
+import FleetSettings
+import KafkaFleet
+import KafkaTransactions
+import Streams
+import WorkerRuntime
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+enum WorkerCommand {
+    enum Role: String, CaseIterable, ArgumentValue, Sendable { case enrich, finetune, encode }
+
+    static let role = Argument<Role>("ROLE", help: "enrich, finetune or encode")
+    static let brokers = Option<String?>(
+        "brokers", "HOST:PORT,…",
+        help: "where Kafka is; without it what cluster.client_properties of the settings say")
+    static let fleet = Option<String?>("fleet", "NAME", help: "the fleet, over the settings'")
+    static let slot = Option<Int?>(
+        "slot", "N",
+        help:
+            "which slot this process holds; without it the number at the end of the host's name, or 0"
+    ).within(0...9_999)
+    static let http = Option<String?>(
+        "http", "ADDR:PORT", help: "serve /metrics, /health/live, /health/ready and /status there")
+
+    static let command = Command<Action>(
+        "worker", "Runs one slot of a role on Kafka.",
+        discussion: """
+            Exactly once: outputs, checkpoints and positions are one transaction. Any error from one ends
+            the process with 75 (start again) or 76 (another process holds this slot); SIGTERM writes a
+            checkpoint and ends with 0. Write the settings once with `topics apply` before the first
+            worker starts.
+            """,
+        [role, UpCommand.config, UpCommand.set, brokers, fleet, slot, http],
+        action: { arguments in
+            let stop = WorkerRuntime.StopSignal.ofProcess()
+            do {
+                let fleet = try kafkaFleet(arguments)
+                try run(arguments[role], fleet, arguments, until: stop)
+                return .done
+            } catch let error as SettingsError {
+                throw error
+            } catch {
+                say("coldstream worker: \(error)")
+                exit(WorkerRuntime.ExitCode(error).rawValue)
+            }
+        })
+
+    /// The fleet of the settings and flags.
+    static func kafkaFleet(_ arguments: Arguments) throws -> KafkaFleet {
+        var settings = try SettingsFile.read(
+            arguments[UpCommand.config], inputFolder: nil, arguments[UpCommand.set])
+        if let name = arguments[fleet] { try settings.rename(fleet: name) }
+        return try KafkaFleet(
+            settings, brokers: arguments[brokers],
+            userHashKey: try UserHashKey.read(settings),
+            environment: ProcessFacts.environment)
+    }
+
+    private static func run(
+        _ role: Role, _ fleet: KafkaFleet, _ arguments: Arguments,
+        until stop: WorkerRuntime.StopSignal
+    ) throws {
+        let slot = arguments[slot] ?? ProcessFacts.slotOfHost ?? 0
+        let name = "\(fleet.settings.fleet).\(role.rawValue).\(slot)"
+        let around = KafkaFleet.Surroundings(
+            status: WorkerStatus(
+                fleet: fleet.settings.fleet, worker: name, version: VersionCommand.version,
+                library: "\(LibraryVersion.running)"),
+            journal: Journal(worker: name))
+        let server = try arguments[http].map { try StatusServer(around.status, address: $0) }
+        defer { withExtendedLifetime(server) {} }
+        switch role {
+        case .enrich: try fleet.enrich(slot: slot, around).runAndExit(until: stop)
+        case .finetune: try fleet.finetune(slot: slot, around).runAndExit(until: stop)
+        case .encode:
+            let encode = try fleet.encode(slot: slot)
+            around.journal(.notice, "start")
+            while !stop.isRaised { try encode.turn() }
+            around.journal(.notice, "stop")
+        }
+    }
+}
