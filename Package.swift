@@ -159,7 +159,8 @@ let package = Package(
         library("FleetSettings", ["JSON", "Bytes", "CommandLineArguments"]),
         library(
             "Finetune", path: "workers/finetune",
-            ["Streams", "Contracts", "Statistics", "DeterministicMath", "JSON", "Bytes"]),
+            ["Streams", "Contracts", "Statistics", "DeterministicMath", "JSON", "Bytes"],
+            exclude: ["README.md"]),
 
         library(
             "EmbeddedFleet",
