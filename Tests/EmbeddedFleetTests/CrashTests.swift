@@ -12,32 +12,6 @@ import Testing
 
 @testable import Finetune
 
-/// What was struck over all seeds; asked once all of them are through.
-final class StormTally: @unchecked Sendable {
-    static let shared = StormTally()
-    private let lock = NSLock()
-    private var points: [CrashPoint: Int] = [:]
-    private var replayed: (enrich: Int64, finetune: Int64) = (0, 0)
-    private var runs = 0
-
-    func add(_ storm: Storm) {
-        lock.withLock {
-            runs += 1
-            points.merge(storm.points, uniquingKeysWith: +)
-            replayed.enrich += storm.replayed.enrich
-            replayed.finetune += storm.replayed.finetune
-        }
-    }
-
-    var text: String {
-        lock.withLock {
-            let points = points.map { "\($0.key) \($0.value)" }.sorted().joined(separator: ", ")
-            return "\(runs) storms: \(points); replayed by enrich \(replayed.enrich), by finetune "
-                + "\(replayed.finetune)"
-        }
-    }
-}
-
 /// A small fleet in bad weather: everything that can arrive arrives, and checkpoints are due often.
 private func makeInput(seed: UInt64, domains: Int) throws -> TestInput {
     var simulation = SimulationSettings.tiny(seed: seed, impressions: 120, domains: domains)
@@ -71,7 +45,6 @@ private func differences(
     } catch let quarantine as Quarantine {
         return ["\(quarantine)"]
     }
-    StormTally.shared.add(storm)
     var found: [String] = []
     if storm.crashes == 0 { found.append("nothing was struck") }
     if events == 1, domainLog == 1 {
