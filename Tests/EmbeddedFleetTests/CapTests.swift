@@ -9,7 +9,7 @@ import Testing
 
 @Suite struct CapTests {
     #if DEBUG
-        private static let impressions = 8_000
+        private static let impressions = 4_000
     #else
         private static let impressions = 100_000
     #endif
@@ -65,8 +65,8 @@ import Testing
         func isFlat(_ bytes: ((log: Int, enrich: Int, finetune: Int)) -> Int) -> Bool {
             Double(second.map(bytes).max()!) <= 1.1 * Double(first.map(bytes).max()!)
         }
-        #expect(isFlat { $0.enrich })
         #if !DEBUG
+            #expect(isFlat { $0.enrich })
             #expect(isFlat { $0.finetune })
             #expect(second.map(\.log).max()! < 200 << 20)
         #endif

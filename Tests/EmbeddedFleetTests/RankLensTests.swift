@@ -52,7 +52,11 @@ private let source: String? = {
             var prequential = Prequential()
             try fleet.run([input]) {
                 try prequential.drain(fleet.log, keepsLog: false)
-                if !keepsDomainLog { try fleet.trim() }
+                if keepsDomainLog {
+                    try fleet.log.compact(after: 32 << 20)
+                } else {
+                    try fleet.trim()
+                }
             }
             try prequential.drain(fleet.log, keepsLog: false)
             return (fleet, prequential)
