@@ -24,6 +24,7 @@ final class Fleet {
     private var produced = 0
     private var children: [Int: (id: pid_t, words: [String])] = [:]
     private(set) var exits: [Int32] = []
+    private var drained: [(slot: Int, words: [String])] = []
 
     init(_ broker: RealBroker, partitions: Int = 4) throws {
         self.broker = broker
@@ -93,8 +94,20 @@ final class Fleet {
             let code = Self.code(status)
             exits.append(code)
             let allowsRestart = code < 0 || ExitCode(rawValue: code)?.allowsRestart == true
-            children[slot] = allowsRestart ? (try spawn(child.words), child.words) : nil
+            if allowsRestart {
+                children[slot] = (try spawn(child.words), child.words)
+            } else {
+                children[slot] = nil
+                if code == 0 { drained.append((slot, child.words)) }
+            }
         }
+        try revive()
+    }
+
+    /// Starts again what has drained after a SIGTERM of `signal`, as an upgrade would.
+    func revive() throws {
+        for (slot, words) in drained { children[slot] = (try spawn(words), words) }
+        drained = []
     }
 
     /// The exit code, or minus the signal.
@@ -139,7 +152,13 @@ final class Fleet {
 
     /// Records that the group has committed, markers counted in.
     func progress() throws -> Int64 {
-        try offsets.committed(inputs, timeoutMilliseconds: 30_000).values.reduce(0, +)
+        var sum: Int64 = 0
+        try until(60, "answer about committed offsets") {
+            sum = try self.offsets.committed(self.inputs, timeoutMilliseconds: 30_000).values
+                .reduce(0, +)
+            return true
+        }
+        return sum
     }
 
     /// Appends records and tends the fleet until it has committed some of them; proof that it works.
