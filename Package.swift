@@ -180,7 +180,7 @@ let package = Package(
         tests(
             "EmbeddedFleet",
             [
-                "EmbeddedFleet", "Finetune", "Gateway", "FleetSettings", "Simulation",
+                "EmbeddedFleet", "Enrich", "Finetune", "Gateway", "FleetSettings", "Simulation",
                 "LineFiles", "Statistics", "DeterministicMath", "Streams", "Contracts", "JSON",
                 "Bytes",
             ]),
