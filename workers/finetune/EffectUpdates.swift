@@ -104,7 +104,7 @@ extension FinetuneStep {
         _ state: FinetuneState, _ domain: UInt32, _ effect: ItemEffect, labels: Int32
     ) -> Double {
         let row = state.domains[domain]
-        let width = labels < 100 ? 1.3 : 1.1
+        let width = labels < 100 ? 1.3 : 1
         let widening = state.shared.value.pointee.spread.widening(EffectSpread.bin(labels))
         return width * widening * effect.variance + max(0, row.pointee.wander.variance)
             + 1 / row.pointee.biases.ownPrecision + 0.005
