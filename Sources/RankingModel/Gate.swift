@@ -193,7 +193,8 @@ public struct GateMeans: Sendable, Equatable {
 extension Network {
     /// The gates' mean weights by domain in the last pass.
     public func gateMeans() -> [GateMeans] {
-        segments.map { segment in
+        defer { withExtendedLifetime(self) {} }
+        return segments.map { segment in
             func mean(_ gate: GatePass) -> [Float] {
                 (0..<gate.K).map { k in
                     (segment.lower..<segment.upper).reduce(Float(0)) {

@@ -168,6 +168,9 @@ public final class Network {
     ///
     /// - Precondition: `batch.problem(…)` is nil.
     public func forward(_ batch: Batch, mode: Mode = .evaluate) {
+        // What it works on is behind plain pointers, which do not keep it alive: Swift may free a network
+        // inside its last call.
+        defer { withExtendedLifetime(self) {} }
         self.mode = mode
         arena.reset()
         sortRows(batch)
@@ -184,6 +187,7 @@ public final class Network {
 
     /// Copies the logits to `out`, (B, tasks) in the batch's own order.
     public func copyLogits(to out: inout [Float]) {
+        defer { withExtendedLifetime(self) {} }
         let T = configuration.tasks.count
         if out.count != B * T { out = Array(repeating: 0, count: B * T) }
         for segment in headSegments {
@@ -195,6 +199,7 @@ public final class Network {
 
     /// The logits of `batch`, (B, tasks) in its own order.
     public func logits(_ batch: Batch, mode: Mode = .evaluate) -> [Float] {
+        defer { withExtendedLifetime(self) {} }
         forward(batch, mode: mode)
         var out: [Float] = []
         copyLogits(to: &out)
@@ -205,6 +210,7 @@ public final class Network {
     ///
     /// - Parameter alpha: the weight of the divergence.
     public func backward(_ batch: Batch, alpha: Float) -> StepResult {
+        defer { withExtendedLifetime(self) {} }
         forward(batch, mode: .train)
         beginGradients()
         var result = StepResult()

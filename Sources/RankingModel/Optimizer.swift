@@ -62,6 +62,7 @@ public final class Optimizer {
     ///
     /// - Parameter scale: what both rates are multiplied by.
     public func step(_ network: Network, scale: Float = 1) {
+        defer { withExtendedLifetime((self, network)) {} }
         steps += 1
         if settings.kind != .adagrad || settings.remember != 1 { network.completeGradients() }
         for open in network.pending {
