@@ -124,6 +124,7 @@ import Testing
                 ? OptimizerSettings(.adam, rate: 0.005, tableRate: 0.05)
                 : OptimizerSettings(.adagrad, rate: 0.02, tableRate: 0.05))
         let batches = try (0..<4).map { try Golden.batch($0, golden.configuration) }
+        defer { withExtendedLifetime(batches) {} }
         let losses = try golden.file.floats("after10.\(kind).losses")
         for step in 0..<10 {
             let result = network.backward(
@@ -167,6 +168,7 @@ import Testing
         network.freeze(freeze)
         let optimizer = Optimizer(parameters, OptimizerSettings(.adagrad, rate: 0.02))
         let batches = try (0..<4).map { try Golden.batch($0, c, domain: 3) }
+        defer { withExtendedLifetime(batches) {} }
         let zeroShot = network.logits(batches[0].0).map(Double.init)
         let expected = try golden.file.floats("newdomain.logit").map(Double.init)
         #expect(largestDifference(zeroShot, expected) < 1e-5)
