@@ -86,7 +86,16 @@ final class LogFolder {
         }
         lock = open("\(path)/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
         guard lock >= 0 else { throw LogFolderError.system("open its lock", path) }
-        guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+        // A process that is being born beside us shares our open files until it becomes its own program,
+        // and with them a lock that we have just given up: half a second tells it from another owner.
+        var tries = 50
+        var code = flock(lock, LOCK_EX | LOCK_NB)
+        while code != 0, errno == EWOULDBLOCK, tries > 0 {
+            usleep(10_000)
+            tries -= 1
+            code = flock(lock, LOCK_EX | LOCK_NB)
+        }
+        guard code == 0 else {
             let isHeld = errno == EWOULDBLOCK
             let error = LogFolderError.system("lock it", path)
             close(lock)
