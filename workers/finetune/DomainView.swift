@@ -1,0 +1,23 @@
+// What is derived of a domain and never checkpointed: it follows from the rows.
+
+/// What is derived of a domain: its ranking, its most frequent queries, what was touched.
+final class DomainView {
+    let histories = ContextHistories()
+    /// Moves when a context is exchanged.
+    @exclusivity(unchecked) var contextsVersion: UInt64 = 0
+    @exclusivity(unchecked) var ranking = Ranking()
+    @exclusivity(unchecked) var headQueries = HeadQueries()
+    /// Rows of `domainItems` touched since the last publish point.
+    @exclusivity(unchecked) var touched: [UInt32] = []
+    /// Rows of `candidates` by row of `queries`.
+    @exclusivity(unchecked) private(set) var candidates: [UInt32: [UInt32]] = [:]
+
+    func addCandidate(_ row: UInt32, of query: UInt32) {
+        candidates[query, default: []].append(row)
+    }
+
+    func removeCandidate(_ row: UInt32, of query: UInt32) {
+        candidates[query]?.removeAll { $0 == row }
+        if candidates[query]?.isEmpty ?? false { candidates[query] = nil }
+    }
+}
