@@ -24,6 +24,11 @@ enum StreamFigures {
         } else {
             var settings = SimulationSettings()
             settings.impressions = impressions
+            // One impression an event, as the systems that this is compared with count them.
+            for i in settings.domains.indices {
+                settings.domains[i].logsSlates = false
+                settings.domains[i].clickReference = .impression
+            }
             let log = SimulatedLog(settings)
             figures = try StreamBenchmark.run(
                 events: log.events, catalog: log.catalog,
