@@ -24,10 +24,13 @@ enum StreamFigures {
         } else {
             var settings = SimulationSettings()
             settings.impressions = impressions
+            // Two thousand a second of event time: a publish point has work to do.
+            settings.seconds = max(30, impressions / 2_000)
             // One impression an event, as the systems that this is compared with count them.
             for i in settings.domains.indices {
                 settings.domains[i].logsSlates = false
                 settings.domains[i].clickReference = .impression
+                settings.domains[i].clickDelayMedianSeconds = 1
             }
             let log = SimulatedLog(settings)
             figures = try StreamBenchmark.run(

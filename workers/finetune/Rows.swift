@@ -274,6 +274,9 @@ struct DomainRow: BitwiseCopyable {
     var topItems = HeavyHitters<64>()
     var delays = QuantileSketch()
     var rates = RatePopulation()
+    /// What `rates` came to when the domain had `learnedAt` labels.
+    var learned = LearnedPrior(prior: .start, logitMeanVariance: 0, logStrengthVariance: 0)
+    var learnedAt: Int64 = -1
     var drift = PredictionDrift()
     /// Lower half of the name's hash.
     var nameKey: UInt64 = 0

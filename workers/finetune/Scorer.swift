@@ -60,7 +60,7 @@ final class Scorer {
         view = state.views[Int(domain)]
         let row = state.domains[domain]
         guard step.usesHead else {
-            prior = row.pointee.rates.learnedPrior()
+            prior = state.learnedPrior(domain)
             return
         }
         count = Int(min(row.pointee.contextsSeen, Int64(row.pointee.parameters.contexts)))
