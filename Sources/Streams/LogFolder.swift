@@ -98,7 +98,7 @@ final class LogFolder {
         guard code == 0 else {
             let isHeld = errno == EWOULDBLOCK
             let error = LogFolderError.system("lock it", path)
-            close(lock)
+            // `deinit` closes the lock: everything is set, so it runs for what is thrown from here too.
             throw isHeld
                 ? LogFolderError(
                     kind: .inUse, path: path,

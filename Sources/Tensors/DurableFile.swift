@@ -51,11 +51,17 @@ public final class DurableFile {
 
     /// Puts the file on disk and in its place.
     public func commit() throws(SafetensorsError) {
-        guard fsync(descriptor) == 0, close(descriptor) == 0 else {
+        guard fsync(descriptor) == 0 else {
             throw SafetensorsError(
                 temporary, "cannot be synced: \(String(cString: strerror(errno)))")
         }
+        // Closed once, whatever it answers: the number may be somebody else's a moment later.
+        let code = close(descriptor)
         descriptor = -1
+        guard code == 0 else {
+            throw SafetensorsError(
+                temporary, "cannot be closed: \(String(cString: strerror(errno)))")
+        }
         guard rename(temporary, path) == 0 else {
             throw SafetensorsError(path, "cannot be replaced: \(String(cString: strerror(errno)))")
         }
