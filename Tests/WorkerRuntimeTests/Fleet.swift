@@ -172,6 +172,17 @@ final class Fleet {
         }
     }
 
+    /// Feeds, and waits until a process has worked on it or none is left; whether one is.
+    func feedAndProveWorkOrEnd(_ count: Int, within seconds: Int = 60) throws -> Bool {
+        let start = try progress()
+        try feed(count)
+        try until(seconds, "progress beyond \(start), or an end") {
+            try self.tend()
+            return try self.children.isEmpty || self.progress() > start
+        }
+        return !children.isEmpty
+    }
+
     /// Tends the fleet until nothing is left to read.
     func drain(within seconds: Int = 90) throws {
         try until(seconds, "lag 0") {
