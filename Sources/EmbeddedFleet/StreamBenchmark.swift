@@ -46,7 +46,6 @@ public enum StreamBenchmark {
         var chain = 0.0
         var domainLog: [Input] = []
         var next = try log.endOffset(Topic.domainLog, partition: 0)
-        let firstRecord = next
         for start in stride(from: 0, to: inputs.count, by: 1_000) {
             for input in inputs[start..<min(inputs.count, start + 1_000)] {
                 log.now = max(log.now, input.time)
@@ -66,7 +65,6 @@ public enum StreamBenchmark {
                 try log.trim(topic, partition: 0, before: log.endOffset(topic, partition: 0))
             }
         }
-        _ = firstRecord
         let published = fleet.finetune.state(of: 0)?.counters.scoresPublished ?? 0
         let head = try finetune(domainLog, items, settings, usesHead: true)
         let statistics = try finetune(domainLog, items, settings, usesHead: false)
