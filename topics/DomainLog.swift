@@ -97,19 +97,24 @@ public struct Item: BitwiseCopyable {
     /// Of a deleted item only `item_id` and `time_ms` count.
     public var record: CatalogItem
     public var deleted: Bool
+    /// Of the item's text; nil where it has none or none yet.
+    public var vector: TextVector?
 
-    public init(_ record: CatalogItem, deleted: Bool = false) {
+    public init(_ record: CatalogItem, deleted: Bool = false, vector: TextVector? = nil) {
         self.record = record
         self.deleted = deleted
+        self.vector = vector
     }
 }
 
-/// A text that later records name by its hash.
+/// A text that later records name by its hash; it comes again with its vector.
 @frozen
 public struct Text: BitwiseCopyable {
     public var time_ms: Int64 = 0
     public var hash: UInt64 = 0
     public var text: ByteSlice = .empty
+    /// nil where it is not known yet.
+    public var vector: TextVector?
 
     public init() {}
 }

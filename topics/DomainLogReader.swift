@@ -8,7 +8,9 @@ import JSON
 /// One reader a thread, reused. After `read` returns a kind, the property of that kind holds the
 /// record; it and its slices live until the next `read`, and no longer than the reader.
 public final class DomainLogReader {
-    private let parser = JSONParser(maximumDepth: Limit.depth, maximumBytes: Limit.recordBytes)
+    /// An item is a record of the catalog and its vector.
+    private let parser = JSONParser(
+        maximumDepth: Limit.depth, maximumBytes: Limit.recordBytes + Limit.vectorBytes)
     private let state: UnsafeMutablePointer<DomainLogReading>
 
     public init() {
@@ -91,6 +93,7 @@ struct DomainLogReading: ~Copyable {
     var ordinals = ReusedList<Int64>()
     var counts = ReusedList<TickCounts>()
     var canonicalSettings = ByteBuffer()
+    var halves = ByteBuffer()
 
     /// Which of the required fields have been seen: a bit each, in the order of the reader's list.
     var seen: UInt32 = 0
@@ -246,6 +249,8 @@ struct DomainLogReading: ~Copyable {
     mutating func readItem(_ root: JSONView) throws(ContractError) {
         catalog.start()
         var deleted = false
+        var vector: JSONView?
+        var encoder: UInt64?
         for (name, value) in root.members where !value.isNull {
             if name.equals("kind") {
                 continue
@@ -253,17 +258,25 @@ struct DomainLogReading: ~Copyable {
                 deleted = try value.truth(Place("deleted"))
             } else if name.equals("item_kind") {
                 try catalog.readKind(value, "item_kind")
+            } else if name.equals("vector") {
+                vector = value
+            } else if name.equals("encoder") {
+                encoder = try value.hash(Place("encoder"))
             } else {
                 try catalog.read(name, value)
             }
         }
         if deleted { try catalog.finishDeleted() } else { try catalog.finish() }
         item = Item(catalog.item, deleted: deleted)
+        item.vector = try TextVector.read(
+            vector: vector, encoder: encoder, what: "an item", into: &halves)
     }
 
     mutating func readText(_ root: JSONView) throws(ContractError) {
         text = Text()
         seen = 0
+        var vector: JSONView?
+        var encoder: UInt64?
         for (name, value) in root.members where !value.isNull {
             if name.equals("time_ms") {
                 text.time_ms = try value.time(Place("time_ms"))
@@ -274,8 +287,14 @@ struct DomainLogReading: ~Copyable {
             } else if name.equals("text") {
                 text.text = try value.text(Place("text"))
                 seen |= 1 << 2
+            } else if name.equals("vector") {
+                vector = value
+            } else if name.equals("encoder") {
+                encoder = try value.hash(Place("encoder"))
             }
         }
         try require("time_ms", "hash", "text", what: "a text")
+        text.vector = try TextVector.read(
+            vector: vector, encoder: encoder, what: "a text", into: &halves)
     }
 }

@@ -72,6 +72,7 @@ extension Item {
         if !deleted {
             buffer.member("description", record.description)
             if let domains = record.domains { buffer.member("domains", domains) }
+            buffer.member("encoder", hash: vector?.encoder)
         }
         buffer.member("item_id", record.item_id)
         if !deleted && record.kind != .item { buffer.member("item_kind", record.kind.word) }
@@ -82,7 +83,10 @@ extension Item {
             if !record.tags.isEmpty { buffer.member("tags", record.tags) }
         }
         buffer.member("time_ms", record.time_ms)
-        if !deleted { buffer.member("title", record.title) }
+        if !deleted {
+            buffer.member("title", record.title)
+            buffer.member("vector", vector: vector)
+        }
         buffer.closeObject()
     }
 }
@@ -90,10 +94,12 @@ extension Item {
 extension Text {
     public func append(to buffer: inout ByteBuffer) {
         buffer.openRecord()
+        buffer.member("encoder", hash: vector?.encoder)
         buffer.member("hash", hash: hash)
         buffer.member("kind", DomainLogKind.text.word)
         buffer.member("text", text)
         buffer.member("time_ms", time_ms)
+        buffer.member("vector", vector: vector)
         buffer.closeObject()
     }
 }

@@ -20,6 +20,8 @@ public enum Limit {
     public static let scalars = 16
     public static let attributes = 32
     public static let recordBytes = 1 << 20
+    /// What a vector may add to a record: 16,384 half-precision numbers in base64, and names.
+    public static let vectorBytes = 44 << 10
     public static let depth = 16
     /// Counts, ordinals and partitions.
     public static let count: ClosedRange<Int64> = 0...Int64.max

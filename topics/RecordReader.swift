@@ -164,6 +164,7 @@ public final class RecordReader {
         text.time_ms = try root.field("time_ms").time(Place("time_ms"))
         text.hash = try root.field("hash").hash(Place("hash"))
         text.text = try root.field("text").text(Place("text"))
+        text.domain = try root.optional("domain")?.domain(Place("domain"))
         return text
     }
 

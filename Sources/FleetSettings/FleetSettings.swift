@@ -56,13 +56,14 @@ public struct FleetSettings: Sendable {
         }
         for member in members { try readTop(member) }
         try checkWindows()
+        try checkText()
     }
 
     // Reading
 
     private static let topKeys = [
         "$schema", "version", "fleet", "cluster", "topics", "roles", "domain_defaults", "domains",
-        "limits",
+        "limits", "text",
     ]
 
     private func fail(_ path: String, _ sentence: String) -> SettingsError {
@@ -124,6 +125,7 @@ public struct FleetSettings: Sendable {
             }
             domains.sort()
         case "limits": try readSection(.limits, value, "limits")
+        case "text": try readSection(.text, value, "text")
         default:
             guard let declaration = SettingDeclaration.find(member.name, in: .fleet) else {
                 throw unknown(
@@ -220,6 +222,35 @@ public struct FleetSettings: Sendable {
         }
     }
 
+    /// What `text` says must fit together; what else it needs is looked for when an encoder is made.
+    private func checkText() throws(SettingsError) {
+        let template = text("template") ?? ""
+        var rest = Substring(template)
+        var isEmpty = true
+        while let open = rest.firstIndex(of: "{") {
+            guard let close = rest[open...].firstIndex(of: "}") else {
+                throw fail("text.template", "\"\(template)\" has a { without its }")
+            }
+            let name = String(rest[rest.index(after: open)..<close])
+            guard FleetSettings.templateParts.contains(name) else {
+                let nearest = nearestWord(to: name, in: FleetSettings.templateParts)
+                throw fail(
+                    "text.template",
+                    "there is no part {\(name)}; parts are {title}, {description} and {tags}"
+                        + (nearest.map { "; did you mean \"{\($0)}\"?" } ?? ""))
+            }
+            isEmpty = false
+            rest = rest[rest.index(after: close)...]
+        }
+        guard !isEmpty else {
+            throw fail(
+                "text.template",
+                "\"\(template)\" names no part; expected {title}, {description} or {tags}")
+        }
+    }
+
+    private static let templateParts = ["title", "description", "tags"]
+
     /// Takes another fleet's name, as the flag `--fleet` does.
     public mutating func rename(fleet name: String) throws(SettingsError) {
         guard isName(name) else {
@@ -250,6 +281,7 @@ public struct FleetSettings: Sendable {
         }
         try accept(declaration, value, path: path, origin: .flag)
         try checkWindows()
+        try checkText()
     }
 
     /// The section that a path's parts before the last lead to.
@@ -270,6 +302,7 @@ public struct FleetSettings: Sendable {
         guard let first = parts.first else { return .fleet }
         switch first {
         case "limits" where parts.count == 1: return .limits
+        case "text" where parts.count == 1: return .text
         case "roles" where parts.count == 2:
             guard settingsRoles.contains(parts[1]) else {
                 throw unknown("roles", parts[1], among: settingsRoles)
@@ -282,7 +315,7 @@ public struct FleetSettings: Sendable {
                     "domains.\(parts[1])", "a domain's name is [a-z0-9][a-z0-9._-]{0,63}")
             }
             return try inner(parts.dropFirst(2))
-        case "limits", "roles", "domains": throw fail(path, "there is no such setting")
+        case "limits", "roles", "domains", "text": throw fail(path, "there is no such setting")
         default: throw unknown("", first, among: FleetSettings.topKeys)
         }
     }
@@ -302,7 +335,7 @@ public struct FleetSettings: Sendable {
         var paths: [String]
         switch declaration.section {
         case .fleet: paths = [name]
-        case .limits: paths = ["limits.\(name)"]
+        case .limits, .text: paths = ["\(declaration.section).\(name)"]
         case .role: paths = ["roles.\(role ?? "finetune").\(name)"]
         case .domain: paths = ["domain_defaults.\(name)"]
         case .learning, .publish: paths = ["domain_defaults.\(declaration.section).\(name)"]
@@ -355,7 +388,8 @@ public struct FleetSettings: Sendable {
             let name = declaration.name
             switch declaration.section {
             case .fleet: add(name, declaration, role: nil, domain: nil)
-            case .limits: add("limits.\(name)", declaration, role: nil, domain: nil)
+            case .limits, .text:
+                add("\(declaration.section).\(name)", declaration, role: nil, domain: nil)
             case .role:
                 for role in settingsRoles {
                     add("roles.\(role).\(name)", declaration, role: role, domain: nil)
@@ -410,6 +444,7 @@ public struct FleetSettings: Sendable {
                     "roles", object(settingsRoles.map { JSONMember($0, object(section(.role))) })),
                 JSONMember("domain_defaults", domain), JSONMember("domains", map(domain)),
                 JSONMember("limits", object(section(.limits))),
+                JSONMember("text", object(section(.text))),
             ] + section(.fleet)
         guard case .object(let members) = object(properties) else { return .null }
         return .object(

@@ -31,6 +31,8 @@ public struct SettingDeclaration: Sendable {
         /// In `publish` of a domain.
         case publish
         case limits
+        /// In `text`.
+        case text
     }
 
     public let name: String
@@ -59,7 +61,7 @@ public struct SettingDeclaration: Sendable {
 
     /// All of them; names are unique within a section.
     public static let all: [SettingDeclaration] =
-        fleet + role + domain + learning + publish + limits
+        fleet + role + domain + learning + publish + limits + text
 
     static let fleet: [SettingDeclaration] = [
         .init(
@@ -194,6 +196,36 @@ public struct SettingDeclaration: Sendable {
         .init(
             "memory_bytes", .limits, .integer(67_108_864...1_099_511_627_776), nil,
             "memory a worker may plan with; default 80 % of the machine or cgroup")
+    ]
+
+    static let text: [SettingDeclaration] = [
+        .init(
+            "encoder", .text, .word(["ngrams", "minilm", "http", "none"]), .text("ngrams"),
+            "who makes the texts' vectors: hashed n-grams (no weights), a sentence encoder of the BERT family from a folder, a server with POST /v1/embeddings, or nobody"
+        ),
+        .init(
+            "model", .text, .text, nil,
+            "minilm: the folder with config.json, vocab.txt and model.safetensors; http: the model's name at the server"
+        ),
+        .init(
+            "url", .text, .text, nil,
+            "http: the server's address, as http://localhost:8000 or with the path /v1/embeddings"),
+        .init(
+            "secret_env", .text, .text, nil,
+            "http: environment variable with the server's key; none = no key is sent"),
+        .init(
+            "dimension", .text, .integer(0...4_096), .integer(384),
+            "numbers of a vector; 0 = no vectors, and no memory for them"),
+        .init(
+            "template", .text, .text, .text("{title}. {description}. {tags}"),
+            "an item's text; what stands around a missing part goes with it"),
+        .init(
+            "batch", .text, .integer(1...1_024), .integer(64), "texts encoded at once, at most"),
+        .init(
+            "timeout_s", .text, .integer(1...600), .integer(30),
+            "http: how long one request may take; a second of it to connect"),
+        .init(
+            "concurrency", .text, .integer(1...64), .integer(4), "http: requests at a time"),
     ]
 
     static func find(_ name: String, in section: Section) -> SettingDeclaration? {

@@ -29,9 +29,17 @@ public enum Base64 {
 
     /// The bytes that `text` stands for; nil unless it is base64 as `encode` writes it.
     public static func decode(_ text: ByteSlice) -> [UInt8]? {
-        guard text.count % 4 == 0 else { return nil }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.count / 4 * 3)
+        var bytes = ByteBuffer(capacity: text.count / 4 * 3)
+        return decode(text, into: &bytes) ? bytes.slice.copy() : nil
+    }
+
+    /// Appends the bytes that `text` stands for.
+    ///
+    /// - Returns: false, with `bytes` as it was, unless `text` is base64 as `encode` writes it.
+    public static func decode(_ text: ByteSlice, into bytes: inout ByteBuffer) -> Bool {
+        guard text.count % 4 == 0 else { return false }
+        let start = bytes.count
+        bytes.reserve(text.count / 4 * 3)
         var i = 0
         while i < text.count {
             let isLast = i + 4 == text.count
@@ -39,19 +47,27 @@ public enum Base64 {
                 !isLast || text[i + 3] != UInt8(ascii: "=")
                 ? 0 : text[i + 2] == UInt8(ascii: "=") ? 2 : 1
             var word: UInt32 = 0
+            var isValid = true
             for j in 0..<4 {
-                guard let value = j < 4 - padding ? value(of: text[i + j]) : 0 else { return nil }
-                word = word << 6 | value
+                let letter = j < 4 - padding ? value(of: text[i + j]) : 0
+                isValid = isValid && letter != nil
+                word = word << 6 | (letter ?? 0)
             }
             // The bits that padding leaves over must be 0, or two texts would stand for the same
             // bytes.
-            if padding == 1 && word & 0xFF != 0 || padding == 2 && word & 0xFFFF != 0 { return nil }
-            bytes.append(UInt8(word >> 16))
-            if padding < 2 { bytes.append(UInt8(word >> 8 & 0xFF)) }
-            if padding < 1 { bytes.append(UInt8(word & 0xFF)) }
+            if padding == 1 && word & 0xFF != 0 || padding == 2 && word & 0xFFFF != 0 {
+                isValid = false
+            }
+            guard isValid else {
+                bytes.truncate(to: start)
+                return false
+            }
+            bytes.append(UInt8(truncatingIfNeeded: word >> 16))
+            if padding < 2 { bytes.append(UInt8(truncatingIfNeeded: word >> 8)) }
+            if padding < 1 { bytes.append(UInt8(truncatingIfNeeded: word)) }
             i += 4
         }
-        return bytes
+        return true
     }
 
     private static func value(of letter: UInt8) -> UInt32? {

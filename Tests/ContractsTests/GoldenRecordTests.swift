@@ -205,6 +205,12 @@ enum GoldenRecords {
                 Item(CatalogItem(item_id: slice("b"), time_ms: 5), deleted: true).append(to: &$0)
             })
         lines.append(line { text.append(to: &$0) })
+        let vector = TextVector(halves: slice("\u{0}8\u{0}4\u{1}<"), encoder: 0xA3)
+        text.vector = vector
+        lines.append(line { text.append(to: &$0) })
+        let item = CatalogItem(item_id: slice("b"), time_ms: 5)
+        lines.append(line { Item(item, vector: vector).append(to: &$0) })
+        lines.append(line { Item(fullItem(), vector: vector).append(to: &$0) })
         return lines + priors() + control()
     }
 
@@ -388,6 +394,7 @@ enum GoldenRecords {
         text.time_ms = time
         text.hash = 0xA1
         text.text = slice("“”\t")
+        text.domain = slice("home.feed")
         return [text, bare].map { record in line { record.append(to: &$0) } }
     }
 }

@@ -77,6 +77,11 @@ import Testing
             (13, "domains", #"{"A":{}}"#, "/domains"),
             (13, "domains", #"{"a":{"late":-1}}"#, "/domains/a"),
             (14, "close", "\"yes\"", "/close"),
+            (15, "vector", nil, "/vector"), (15, "encoder", nil, "/encoder"),
+            (15, "vector", "\"ADg\"", "/vector"), (15, "vector", "\"ADgA\"", "/vector"),
+            (15, "vector", "\"\"", "/vector"), (15, "vector", "[0.5]", "/vector"),
+            (15, "encoder", "\"minilm\"", "/encoder"), (16, "encoder", nil, "/encoder"),
+            (16, "vector", "\"ADgAu?==\"", "/vector"),
         ] as [(Int, String, String?, String)])
     func `a broken record of domain-log is refused by path`(
         example: Int, name: String, value: String?, path: String

@@ -33,7 +33,8 @@ import Testing
         #expect(kinds == [.impression, .label, .judgment, .text, .tick])
         try log.read(Topic.texts, partition: 0) { record in
             let text = try JSONValue(parsing: record.value!)
-            #expect(text["hash"]!.text == record.key!.text)
+            #expect(
+                "\(text["hash"]!.text!)/\(text["domain"]!.text!)" == record.key!.text)
         }
     }
 

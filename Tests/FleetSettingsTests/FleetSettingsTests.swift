@@ -72,6 +72,7 @@ private func refusal(_ text: String) -> String? {
                 "client_properties"
             ),
             (#"{"topics":{"events":{"nam":"x"}}}"#, "topics.events.nam", "name"),
+            (#"{"text":{"encodr":"none"}}"#, "text.encodr", "encoder"),
         ])
     func `an unknown key names file, key and the nearest known one`(
         text: String, path: String, nearest: String
@@ -328,5 +329,52 @@ private func refusal(_ text: String) -> String? {
         let said = try stdout.fileHandleForReading.readToEnd() ?? Data()
         process.waitUntilExit()
         return process.terminationStatus == 0 ? String(decoding: said, as: UTF8.self) : nil
+    }
+}
+
+@Suite struct TextSettingsTests {
+    @Test func `without a word about texts, n-grams of 384 numbers are made`() throws {
+        let settings = try settings("{}")
+        #expect(settings.text("encoder") == "ngrams")
+        #expect(settings.integer("dimension") == 384)
+        #expect(settings.text("template") == "{title}. {description}. {tags}")
+        #expect(settings.text("model") == nil)
+        #expect(settings.text("secret_env") == nil)
+    }
+
+    @Test func `a file and a flag say who encodes`() throws {
+        var settings = try settings(
+            #"{"text":{"encoder":"http","url":"http://h:8000","model":"m","dimension":768}}"#)
+        #expect(settings.text("encoder") == "http")
+        #expect(settings.text("url") == "http://h:8000")
+        #expect(settings.value("dimension").origin == .file)
+        try settings.set("text.dimension", to: "0")
+        #expect(settings.integer("dimension") == 0)
+        #expect(settings.value("dimension").origin == .flag)
+        #expect(
+            settings.effective().contains {
+                $0.path == "text.url" && $0.value == .text("http://h:8000")
+            })
+    }
+
+    @Test(arguments: [
+        ("encoder", #""bert""#, false), ("encoder", #""minilm""#, true),
+        ("dimension", "4096", true),
+        ("dimension", "4097", false), ("batch", "0", false), ("batch", "1024", true),
+        ("concurrency", "65", false), ("timeout_s", "0", false), ("timeout_s", "600", true),
+        ("template", #""{titel}""#, false), ("template", #""{title""#, false),
+        ("template", #""title""#, false), ("template", #""{tags}: {title}""#, true),
+    ])
+    func `what is not allowed is refused`(name: String, value: String, isAllowed: Bool) {
+        let sentence = refusal(#"{"text":{"\#(name)":\#(value)}}"#)
+        #expect((sentence == nil) == isAllowed, "\(sentence ?? "accepted")")
+        if let sentence { #expect(sentence.hasPrefix("coldstream.json: text.\(name): ")) }
+    }
+
+    @Test func `a part of the template that is not known names the nearest`() {
+        #expect(
+            refusal(#"{"text":{"template":"{titel}"}}"#)
+                == "coldstream.json: text.template: there is no part {titel}; parts are {title}, "
+                + "{description} and {tags}; did you mean \"{title}\"?")
     }
 }

@@ -219,7 +219,8 @@ public final class Enrich: Step {
         judgment.source = now.source
         judgment.ordinal = now.ordinal
         judgment.domain = event.domain
-        judgment.query = introduce(state, query, domain: domain, at: event.time_ms, into: &outbox)
+        judgment.query = introduce(
+            state, query, domain: domain, named: event.domain, at: event.time_ms, into: &outbox)
         judgment.item_id = item
         judgment.grade = grade
         state.totals.value.pointee.counts.judgments += 1

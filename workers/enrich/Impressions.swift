@@ -19,7 +19,8 @@ extension Enrich {
         impression.request_id = event.request_id
         impression.user = userHash(key)
         impression.query = event.query.map {
-            introduce(state, $0, domain: domain, at: event.time_ms, into: &outbox)
+            introduce(
+                state, $0, domain: domain, named: event.domain, at: event.time_ms, into: &outbox)
         }
         impression.policy = event.policy
         impression.user_impressions = Double(state.users[user].pointee.impressions)
@@ -112,8 +113,8 @@ extension Enrich {
 
     /// The hash of a query; its text goes ahead where the domain's partition has not seen it.
     func introduce(
-        _ state: EnrichState, _ query: ByteSlice, domain: UInt32, at time: Int64,
-        into outbox: inout Outbox
+        _ state: EnrichState, _ query: ByteSlice, domain: UInt32, named name: ByteSlice,
+        at time: Int64, into outbox: inout Outbox
     ) -> UInt64 {
         let hash = TextHash.of(query)
         let partition = state.resolved[Int(domain)].partition
@@ -137,6 +138,7 @@ extension Enrich {
         record.time_ms = time
         record.hash = hash
         record.text = query
+        record.domain = name
         outbox.begin(Topic.texts)
         record.appendKey(to: &outbox.bytes)
         outbox.beginValue()
