@@ -53,6 +53,11 @@ final class Client {
     let events: ClientEvents
     private let kind: Kind
 
+    /// Set where an error inside a transaction has ended the use of the client: it is left to the end of
+    /// the process then. Destroying it hangs, or trips an assertion of librdkafka 2.0.2 while requests
+    /// are on their way.
+    var isAbandoned = false
+
     var redaction: Redaction { events.redaction }
 
     /// - Parameters:
@@ -92,6 +97,10 @@ final class Client {
 
     /// Destroys without leaving the group: `Consumer.close` does that; a crash must not wait for it.
     deinit {
+        guard !isAbandoned else {
+            _ = Unmanaged.passRetained(events)  // callbacks may still come
+            return
+        }
         rd_kafka_destroy_flags(
             handle, kind == .consumer ? Int32(RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) : 0)
     }
@@ -126,6 +135,25 @@ final class Client {
                     reason: "no broker answered in \(timeoutMilliseconds) ms\(last)")
             }
         }
+    }
+
+    /// Asks a broker how many partitions a topic has.
+    func partitionCount(
+        _ topic: OpaquePointer, _ name: String, _ timeoutMilliseconds: Int
+    ) throws(KafkaError) -> Int {
+        var metadata: UnsafePointer<rd_kafka_metadata>?
+        let code = rd_kafka_metadata(handle, 0, topic, &metadata, Int32(timeoutMilliseconds))
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else {
+            throw error("look topic \(name) up", code)
+        }
+        defer { rd_kafka_metadata_destroy(metadata) }
+        guard metadata.pointee.topic_cnt == 1, let found = metadata.pointee.topics else {
+            throw error("look topic \(name) up", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        }
+        guard found.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
+            throw error("look topic \(name) up", found.pointee.err)
+        }
+        return Int(found.pointee.partition_cnt)
     }
 
     func takeLog() -> [LogLine] {

@@ -72,6 +72,7 @@ public final class Consumer {
     private let reportsEnds: Bool
     /// The rebalance that `poll` returned and the caller has not answered.
     private var unanswered = false
+    private var missing: [MissingTopic] = []
 
     public init(_ settings: ConsumerSettings) throws(KafkaError) {
         let fetchBytes = max(1 << 20, min(50 << 20, settings.queueBytes / 4))
@@ -135,6 +136,7 @@ public final class Consumer {
     public func poll(timeoutMilliseconds: Int) throws(KafkaError) -> Polled {
         precondition(
             !unanswered, "a rebalance was polled and not answered: call assign or unassign first")
+        if !missing.isEmpty { try lookForMissingTopics() }
         if let rebalance = nextRebalance() { return rebalance }
         guard let message = rd_kafka_consumer_poll(client.handle, Int32(timeoutMilliseconds)) else {
             return nextRebalance() ?? .nothing
@@ -170,7 +172,57 @@ public final class Consumer {
         let error = client.error(operation, code, reason: reason)
         client.events.lastError = error
         if error.remedy == .retry { return .nothing }
+        if error.isUnknownTopic, let topic = message.pointee.rkt {
+            let name = String(cString: rd_kafka_topic_name(topic))
+            if !missing.contains(where: { $0.name == name }) {
+                missing.append(MissingTopic(name, partition: said.view.partition, error))
+            }
+            return .nothing
+        }
         throw error
+    }
+
+    /// A topic that a broker did not know. librdkafka says so once, and then keeps silent.
+    private struct MissingTopic {
+        let name: String
+        /// The partition that must be there; -1 where any will do.
+        let partition: Int
+        let error: KafkaError
+        let patience = Deadline(milliseconds: KafkaError.unknownTopicMilliseconds)
+        var next = Deadline(milliseconds: 0)
+
+        init(_ name: String, partition: Int, _ error: KafkaError) {
+            self.name = name
+            self.partition = partition
+            self.error = error
+        }
+    }
+
+    /// Asks again twice a second; the answer also tells librdkafka that the topic is there.
+    private func lookForMissingTopics() throws(KafkaError) {
+        var still: [MissingTopic] = []
+        for var topic in missing {
+            if topic.next.isOver {
+                topic.next = Deadline(milliseconds: 500)
+                if try isThere(topic) { continue }
+            }
+            still.append(topic)
+        }
+        missing = still
+    }
+
+    /// - Throws: what librdkafka said of the topic, when it has been missing for long enough.
+    private func isThere(_ topic: MissingTopic) throws(KafkaError) -> Bool {
+        guard let handle = rd_kafka_topic_new(client.handle, topic.name, nil) else { return false }
+        defer { rd_kafka_topic_destroy(handle) }
+        do {
+            if try client.partitionCount(handle, topic.name, 500) > topic.partition { return true }
+        } catch {
+            // No answer is no proof that it is missing.
+            if !error.isUnknownTopic { return false }
+        }
+        if topic.patience.isOver { throw topic.error }
+        return false
     }
 
     /// Reads these partitions from these offsets on; replaces what was assigned before.

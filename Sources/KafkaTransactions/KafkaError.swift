@@ -85,6 +85,18 @@ extension KafkaError {
         rd_kafka_error_destroy(error)
     }
 
+    /// How long a topic or partition may be unknown before it counts as one that does not exist: a
+    /// broker that has just come back, and one that has just been told of a topic, say so for a moment.
+    static let unknownTopicMilliseconds = 5_000
+
+    /// What a broker or librdkafka says of a topic that it has not heard of, or not yet.
+    static let unknownTopic = [
+        RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+        RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+    ].map(\.rawValue)
+
+    var isUnknownTopic: Bool { Self.unknownTopic.contains(code) }
+
     /// Something wrong in what a person wrote, found before librdkafka was asked.
     static func settings(_ operation: String, _ reason: String) -> KafkaError {
         KafkaError(

@@ -85,12 +85,6 @@ public final class Offsets {
         return result
     }
 
-    /// What a broker or librdkafka says of a topic that it has not heard of yet.
-    private static let unknown = [
-        RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
-        RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
-    ].map(\.rawValue)
-
     /// Asks until an answer comes: a leader that just moved, or a topic that was just made, passes.
     private func list(
         _ reader: Consumer, _ partitions: [TopicPartition], _ which: Int32,
@@ -98,12 +92,12 @@ public final class Offsets {
     ) throws(KafkaError) -> [TopicPartition: Int64] {
         guard !partitions.isEmpty else { return [:] }
         let deadline = Deadline(milliseconds: timeoutMilliseconds)
-        let patience = Deadline(milliseconds: 2_000)
+        let patience = Deadline(milliseconds: KafkaError.unknownTopicMilliseconds)
         while true {
             do {
                 return try ask(reader, partitions, which, max(1, deadline.remaining))
             } catch {
-                let isNew = Self.unknown.contains(error.code) && !patience.isOver
+                let isNew = error.isUnknownTopic && !patience.isOver
                 guard error.remedy == .retry || isNew, !deadline.isOver else { throw error }
                 // Nothing is assigned: this only waits while librdkafka looks for the leader.
                 _ = try reader.poll(timeoutMilliseconds: min(50, deadline.remaining))

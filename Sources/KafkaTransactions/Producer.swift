@@ -68,7 +68,7 @@ final class Producer {
     }
 
     /// Looks a topic up and waits for its partitions: without that the first record of a topic is up
-    /// to a second late (before 2.10.1).
+    /// to a second late (before 2.10.1). Asks again for some seconds where the topic is unknown.
     func topic(
         _ name: String, timeoutMilliseconds: Int
     ) throws(KafkaError) -> ProducerTopic {
@@ -77,7 +77,7 @@ final class Producer {
             throw client.error("look topic \(name) up", rd_kafka_last_error())
         }
         do {
-            let count = try partitionCount(handle, name, timeoutMilliseconds)
+            let count = try askWithPatience(handle, name, timeoutMilliseconds)
             let topic = ProducerTopic(handle: handle, name: name, partitionCount: count)
             topics[name] = topic
             return topic
@@ -87,23 +87,21 @@ final class Producer {
         }
     }
 
-    private func partitionCount(
+    private func askWithPatience(
         _ topic: OpaquePointer, _ name: String, _ timeoutMilliseconds: Int
     ) throws(KafkaError) -> Int {
-        var metadata: UnsafePointer<rd_kafka_metadata>?
-        let code = rd_kafka_metadata(
-            client.handle, 0, topic, &metadata, Int32(timeoutMilliseconds))
-        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else {
-            throw client.error("look topic \(name) up", code)
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        let patience = Deadline(
+            milliseconds: min(timeoutMilliseconds, KafkaError.unknownTopicMilliseconds))
+        while true {
+            do {
+                return try client.partitionCount(topic, name, max(1, deadline.remaining))
+            } catch {
+                let passes = error.isUnknownTopic ? !patience.isOver : error.remedy == .retry
+                guard passes, !deadline.isOver else { throw error }
+                rd_kafka_poll(client.handle, 100)
+            }
         }
-        defer { rd_kafka_metadata_destroy(metadata) }
-        guard metadata.pointee.topic_cnt == 1, let found = metadata.pointee.topics else {
-            throw client.error("look topic \(name) up", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
-        }
-        guard found.pointee.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
-            throw client.error("look topic \(name) up", found.pointee.err)
-        }
-        return Int(found.pointee.partition_cnt)
     }
 
     /// Queues one record; waits where the queue is full, at most so long.
@@ -113,9 +111,10 @@ final class Producer {
         fullQueueMilliseconds: Int, _ repetition: Repetition
     ) throws(KafkaError) {
         if let partition, partition < 0 || partition >= topic.partitionCount {
-            throw client.error(
-                "produce to \(topic.name)", RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
-                reason: "partition \(partition) of \(topic.partitionCount)", repetition)
+            throw KafkaError(
+                operation: "produce to \(topic.name)",
+                code: RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION.rawValue,
+                reason: "partition \(partition) of \(topic.partitionCount)", remedy: .fixSettings)
         }
         var deadline: Deadline?
         while true {

@@ -11,6 +11,9 @@ extension KafkaError.Remedy {
     init(code: Int32, isFatal: Bool, isRetriable: Bool, _ repetition: Repetition) {
         if Self.replaced.contains(code) {
             self = .standBack
+        } else if repetition == .harmful, KafkaError.unknownTopic.contains(code) {
+            // Perhaps only for a moment; the next start looks topics up with patience.
+            self = .restart
         } else if Self.forPeople.contains(code) {
             self = .fixSettings
         } else if isFatal || repetition == .harmful {

@@ -31,7 +31,9 @@ public final class TransactionalProducer {
     fileprivate(set) var isOpen = false
 
     /// Whether an error has ended the use of this producer.
-    public internal(set) var isSpent = false
+    public internal(set) var isSpent = false {
+        didSet { if isSpent { producer.client.isAbandoned = true } }
+    }
 
     public init(_ settings: TransactionalProducerSettings) throws(KafkaError) {
         var shared = settings.producer

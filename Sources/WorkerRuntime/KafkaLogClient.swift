@@ -42,6 +42,9 @@ public final class KafkaLogClient: LogClient {
     /// Whether the group has told this worker its partitions, were it none.
     public private(set) var hasAssignment = false
 
+    /// What the commit that is under way, or has failed, was to commit.
+    public private(set) var uncommitted: [InputPosition] = []
+
     private enum Output {
         case transactions(TransactionalProducer)
         case atLeastOnce(IdempotentProducer)
@@ -221,6 +224,7 @@ public final class KafkaLogClient: LogClient {
     public func commit(_ outbox: borrowing Outbox, positions: [InputPosition]) throws {
         guard !outbox.isEmpty || !positions.isEmpty else { return }
         let started = ContinuousClock.now
+        uncommitted = positions
         switch output {
         case .transactions(let producer):
             try commit(outbox, positions, by: producer)
@@ -229,6 +233,7 @@ public final class KafkaLogClient: LogClient {
             try producer.flush()
             try consumer.commit(positions.map { Position(inputName, $0.partition, $0.next) })
         }
+        uncommitted = []
         counters.committed(
             outbox.entries.count, positions, taking: ContinuousClock.now - started)
     }
@@ -326,44 +331,69 @@ public final class KafkaLogClient: LogClient {
     private func read(
         _ number: UInt16, _ start: Position, upTo stop: Int64, _ body: (Record) throws -> Void
     ) throws {
-        let reader = try recoveryReader()
+        let place = start.partition
+        var reader = try recoveryReader()
         try reader.assign([start])
         defer { try? reader.unassign() }
         var headers = HeaderArena()
+        var next = start.offset
+        var progressed = Int64.min
         var count = 0
-        var countAtProgress = -1
         var lastProgress = ContinuousClock.now
+        var lastReader = lastProgress
         while true {
             switch try reader.poll(timeoutMilliseconds: 100) {
             case .record(let record):
                 let view = record.view
                 guard view.offset < stop else { return }
+                // A new reader may begin with the rest of a batch.
+                guard view.offset >= next else { continue }
                 headers.removeAll()
                 try body(
                     Record(
                         topic: number, partition: view.partition, offset: view.offset,
                         timestamp: view.timestamp ?? 0, key: view.key, value: view.value,
                         headers: settings.readsHeaders ? headers.encode(view) : Headers()))
+                next = view.offset + 1
                 count += 1
                 if count & 4095 == 0 {
-                    recoveryProgress?(start.partition.topic, view.partition, view.offset, stop)
+                    recoveryProgress?(place.topic, view.partition, view.offset, stop)
                 }
-                if view.offset + 1 == stop { return }
+                if next == stop { return }
             case .end(let position):
                 // Behind the last record stand only markers; or an open transaction holds the rest back.
                 if position.offset >= stop { return }
+                next = max(next, position.offset)
             default:
-                if count > countAtProgress {
-                    countAtProgress = count
+                if next > progressed {
+                    progressed = next
                     lastProgress = ContinuousClock.now
+                    lastReader = lastProgress
                 } else if age(of: lastProgress) > settings.recoveryStallMilliseconds {
-                    throw KafkaLogError(
-                        description:
-                            "\(start.partition) could not be read up to offset \(stop): no record "
-                            + "came for \(settings.recoveryStallMilliseconds) ms; a transaction is open "
-                            + "there, or the broker does not answer")
+                    throw stalled(place, at: next, before: stop)
+                } else if age(of: lastReader) > settings.recoveryRereadMilliseconds {
+                    self.reader = nil
+                    reader = try recoveryReader()
+                    try reader.assign([Position(place, next)])
+                    lastReader = ContinuousClock.now
                 }
             }
         }
+    }
+
+    private func stalled(_ place: TopicPartition, at next: Int64, before stop: Int64)
+        -> KafkaLogError
+    {
+        let bounds = try? offsets.offsets(of: [place])[place]
+        let why =
+            bounds.map {
+                $0.committedEnd < stop
+                    ? "a transaction is open there at offset \($0.committedEnd)"
+                    : "the log goes on to offset \($0.end) and no transaction is open"
+            } ?? "the broker does not answer"
+        return KafkaLogError(
+            description:
+                "\(place) could not be read from offset \(next) up to \(stop): no record came for "
+                + "\(settings.recoveryStallMilliseconds) ms; \(why)")
     }
 }

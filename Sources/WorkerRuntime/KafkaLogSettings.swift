@@ -46,6 +46,9 @@ public struct KafkaLogSettings: Sendable {
     /// How long a recovery may go without a record before it is given up: longer than a dead worker's
     /// transaction stays open.
     public var recoveryStallMilliseconds = 60_000
+    /// After so long without a record a recovery goes on with a new reader: one that has silently
+    /// stopped looks like one that waits for an open transaction.
+    public var recoveryRereadMilliseconds = 5_000
     /// How long recoveries may take in all before the group expels the worker.
     public var recoveryMilliseconds = 900_000
     /// Bytes of fetched records, and of produced ones, that may wait.

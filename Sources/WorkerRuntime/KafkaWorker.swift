@@ -55,10 +55,22 @@ public final class KafkaWorker<Role: Step> {
             watchdog.expect(
                 within: max(turnSeconds, 2 * log.settings.recoveryStallMilliseconds / 1_000),
                 "a turn took too long")
-            let stepped = try worker.turn()
+            let stepped = try notingFailedCommits { try worker.turn() }
             try afterTurn(stepped)
         }
-        try drain()
+        try notingFailedCommits { try drain() }
+    }
+
+    /// One line a partition, with the offset that it was to reach.
+    private func notingFailedCommits<Result>(_ body: () throws -> Result) throws -> Result {
+        do { return try body() } catch {
+            for position in log.uncommitted {
+                journal(
+                    .error, "commit failed", ("partition", .integer(Int64(position.partition))),
+                    ("offset", .integer(position.next)), ("reason", .text("\(error)")))
+            }
+            throw error
+        }
     }
 
     /// Works until `stop` is raised, writes how it ended, and ends the process then and there:

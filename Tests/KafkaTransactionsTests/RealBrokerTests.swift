@@ -359,9 +359,37 @@ struct RealBrokerTests {
 
     @Test func `a topic that does not exist is for a person to create`() throws {
         let producer = try TransactionalProducer.ready(client, uniqueName("id"))
+        let start = ContinuousClock.now
         let error = failure { _ = try producer.topic(uniqueName("absent")) }
         #expect(error?.remedy == .fixSettings)
         #expect(error?.name == "UNKNOWN_TOPIC_OR_PART")
+        let absent = uniqueName("absent")
+        let consumer = try Consumer(ConsumerSettings(client: client, group: uniqueName("g")))
+        try consumer.subscribe(to: [absent])
+        let other = failure {
+            for _ in 0..<200 { _ = try consumer.poll(timeoutMilliseconds: 100) }
+        }
+        #expect(other?.remedy == .fixSettings)
+        #expect(other?.operation == "read from \(absent)")
+        let time = milliseconds(since: start)
+        #expect(
+            (9_500..<20_000).contains(time), "\(time) ms: both have waited for it, not for ever")
+    }
+
+    @Test func `a topic that comes late is found by who looked for it before`() throws {
+        let late = uniqueName("late")
+        let producer = try IdempotentProducer(ProducerSettings(client: client))
+        let consumer = try Consumer(ConsumerSettings(client: client, group: uniqueName("g")))
+        try consumer.subscribe(to: [late])
+        try consumer.pollEvent { _ in consumer.lastError?.isUnknownTopic == true }
+        let found = Found()
+        found.look { try producer.topic(late).partitionCount }
+        try admin.create([NewTopic(late, partitions: 1)])
+        #expect(found.wait() == 1)
+        #expect(try consumer.takeAssignment() == [TopicPartition(late, 0)])
+        try "a".lend { try producer.produce(producer.topic(late), key: nil, value: $0) }
+        try producer.flush()
+        #expect(try consumer.take(1).map(\.value) == ["a"])
     }
 
     @Test func `the example of the README consumes, transforms and produces exactly once`() throws {
@@ -415,6 +443,24 @@ struct RealBrokerTests {
         let next = try TransactionalProducer.ready(client, id)
         try next.write(topic, ["b"])
         #expect(try values() == ["a", "b"])
+    }
+}
+
+/// A number that another thread finds out.
+private final class Found: @unchecked Sendable {
+    private let ended = DispatchSemaphore(value: 0)
+    private var number: Int?
+
+    func look(_ body: @escaping () throws -> Int) {
+        nonisolated(unsafe) let body = body
+        Thread.detachNewThread { [self] in
+            number = try? body()
+            ended.signal()
+        }
+    }
+
+    func wait() -> Int? {
+        ended.wait(timeout: .now() + 30) == .success ? number : nil
     }
 }
 

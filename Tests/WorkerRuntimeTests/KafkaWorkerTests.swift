@@ -129,6 +129,8 @@ struct KafkaWorkerTests {
             try fleet.tend()
         }
         #expect(fleet.exits.contains(76), "\(fleet.exits) \(fleet.newestLines)")
+        let failed = fleet.journal.filter { $0["event"]?.text == "commit failed" }
+        #expect(failed.allSatisfy { $0["offset"]?.integer ?? 0 > 0 && $0["partition"] != nil })
         fleet.signal(slot: 0, SIGKILL)
         kill(twin, SIGKILL)
         _ = fleet.wait(twin)
@@ -213,6 +215,98 @@ struct KafkaWorkerTests {
         #expect(code == .badData || code == .settings || code == .restart, "\(worker.lines.all)")
         #expect(worker.lines.events.last == "end")
         #expect(!worker.lines.events.contains("restored"))
+    }
+
+    /// What a recovery reads of the checkpoints of partition 0.
+    func recover(_ log: KafkaLogClient) throws -> [String?] {
+        var keys: [String?] = []
+        try log.read(Topic.checkpoints, partition: 0, from: nil, upTo: nil) {
+            keys.append($0.key?.text)
+        }
+        return keys
+    }
+
+    @Test func `a recovery reads to the end behind aborted records, again and again`() throws {
+        let log = try KafkaLogClient(process().settings, input: Topic.events)
+        #expect(try recover(log) == [])
+        let producer = try TransactionalProducer(
+            TransactionalProducerSettings(client: fleet.client, transactionalID: fleet.name))
+        try producer.initialise()
+        let topic = try producer.topic(fleet.topics[.checkpoints])
+        let offsets = try Offsets(fleet.client, group: "reader")
+        let place = TopicPartition(topic.name, 0)
+        func transaction(_ key: String, count: Int, commits: Bool) throws {
+            var transaction = try producer.begin()
+            let start = try offsets.offsets(of: [place])[place]!.end
+            for _ in 0..<count {
+                try key.lend {
+                    try transaction.produce(topic, partition: 0, key: $0, value: .empty)
+                }
+            }
+            // librdkafka 2.0.2 fails to abort what has not reached the broker.
+            while try offsets.offsets(of: [place])[place]!.end < start + Int64(count) {}
+            if commits { try transaction.commit() } else { try transaction.abort() }
+        }
+        var wanted: [String] = []
+        for round in 0..<4 {
+            try transaction("a\(round)", count: 1 + round, commits: true)
+            wanted += Array(repeating: "a\(round)", count: 1 + round)
+            #expect(try recover(log) == wanted, "behind a marker")
+            try transaction("b\(round)", count: 300, commits: false)
+            let start = ContinuousClock.now
+            #expect(try recover(log) == wanted, "behind aborted records")
+            #expect(try recover(log) == wanted, "and once more")
+            #expect(ContinuousClock.now - start < .seconds(4))
+        }
+    }
+
+    @Test func `a recovery waits for an open transaction and reads every record once`() throws {
+        var settings = process().settings
+        settings.recoveryRereadMilliseconds = 300
+        let log = try KafkaLogClient(settings, input: Topic.events)
+        var opener = TransactionalProducerSettings(
+            client: fleet.client, transactionalID: fleet.name)
+        opener.transactionTimeoutMilliseconds = 2_000
+        let producer = try TransactionalProducer(opener)
+        try producer.initialise()
+        let topic = try producer.topic(fleet.topics[.checkpoints])
+        var first = try producer.begin()
+        for i in 0..<1_000 {
+            try "k\(i)".lend { try first.produce(topic, partition: 0, key: $0, value: .empty) }
+        }
+        try first.commit()
+        // Nobody ends this one but the broker, at its timeout; the reader is a new one several times.
+        var open = try producer.begin()
+        try "open".lend { try open.produce(topic, partition: 0, key: $0, value: .empty) }
+        let offsets = try Offsets(fleet.client, group: "reader")
+        let place = TopicPartition(fleet.topics[.checkpoints], 0)
+        while try offsets.offsets(of: [place])[place]!.end < 1_002 {}
+        let start = ContinuousClock.now
+        #expect(try recover(log) == (0..<1_000).map { "k\($0)" })
+        #expect(ContinuousClock.now - start > .milliseconds(600), "it was open meanwhile")
+        do {
+            try open.commit()
+            Issue.record("the broker had aborted it")
+        } catch {}
+    }
+
+    @Test func `a recovery that cannot end says that a transaction is open`() throws {
+        var settings = process().settings
+        settings.recoveryRereadMilliseconds = 300
+        settings.recoveryStallMilliseconds = 1_000
+        let log = try KafkaLogClient(settings, input: Topic.events)
+        let producer = try TransactionalProducer(
+            TransactionalProducerSettings(client: fleet.client, transactionalID: fleet.name))
+        try producer.initialise()
+        var open = try producer.begin()
+        let topic = try producer.topic(fleet.topics[.checkpoints])
+        try "open".lend { try open.produce(topic, partition: 0, key: $0, value: .empty) }
+        let offsets = try Offsets(fleet.client, group: "reader")
+        let place = TopicPartition(fleet.topics[.checkpoints], 0)
+        while try offsets.offsets(of: [place])[place]!.end < 1 {}
+        let error = #expect(throws: KafkaLogError.self) { _ = try recover(log) }
+        #expect(error?.description.contains("a transaction is open there at offset 0") == true)
+        try open.abort()
     }
 
     @Test func `quiet partitions get ticks while something waits`() throws {
