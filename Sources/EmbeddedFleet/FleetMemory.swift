@@ -61,7 +61,8 @@ public struct FleetMemory: Sendable {
         self.shares = shares.sorted { ($1.bytes, $0.path) < ($0.bytes, $1.path) }
     }
 
-    private static func bytes(
+    /// What the tables of one role take in all partitions of `layout`, every row in use.
+    public static func bytes(
         _ settings: FleetSettings, _ layout: FleetLayout, _ role: String
     ) -> Int64 {
         if role == "enrich" {

@@ -121,6 +121,12 @@ public struct KafkaFleet: Sendable {
         return try Ingest(gateway, client: log, input: input)
     }
 
+    /// The hash of what finetune's step uses of the settings.
+    var settingsHash: String { FinetuneSettings(settings).canonical.lend { SHA256.hex($0) } }
+
+    /// Where `checkpoints` keeps the hash of the newest settings of a domain-log partition.
+    func settingsKey(_ partition: Int) -> String { "\(settings.fleet).settings/\(partition)" }
+
     /// Writes the settings of the step into every domain-log partition where they are not the newest:
     /// the first record there, before any worker of the fleet starts.
     ///
@@ -132,11 +138,11 @@ public struct KafkaFleet: Sendable {
     public func writeSettings(time: Int64) throws -> [Int] {
         let log = try KafkaLogClient(place(role: "settings", slot: 0), input: Topic.domainLog)
         let canonical = FinetuneSettings(settings).canonical
-        let hash = canonical.lend { SHA256.hex($0) }
+        let hash = settingsHash
         var outbox = Outbox()
         var written: [Int] = []
         for partition in 0..<(try log.partitionCount(Topic.domainLog)) {
-            let key = "\(settings.fleet).settings/\(partition)"
+            let key = settingsKey(partition)
             var newest: String?
             try log.read(Topic.checkpoints, partition: partition, from: nil, upTo: nil) { record in
                 if let found = record.key, key.lend({ $0.equals(found) }) {

@@ -28,12 +28,24 @@ public struct TopicDescription: Equatable, Sendable {
         public let value: String?
         /// Whether it was set for this topic; else it is a default of the cluster.
         public let isSetHere: Bool
+
+        public init(value: String?, isSetHere: Bool) {
+            self.value = value
+            self.isSetHere = isSetHere
+        }
     }
 
     public let name: String
     public let partitions: Int
     public let replicas: Int
     public let settings: [String: Setting]
+
+    public init(name: String, partitions: Int, replicas: Int, settings: [String: Setting]) {
+        self.name = name
+        self.partitions = partitions
+        self.replicas = replicas
+        self.settings = settings
+    }
 }
 
 /// The brokers of a cluster.
@@ -51,7 +63,7 @@ public struct ClusterDescription: Equatable, Sendable {
 /// A client for topics. Asks nothing about groups: such calls can stop the process when a broker dies
 /// (librdkafka's issues 3663 and 4605). Not `Sendable`: one thread.
 public final class Admin {
-    private let client: Client
+    let client: Client
 
     public init(_ properties: ClientProperties) throws(KafkaError) {
         client = try Client(.producer, properties, decided: [:])
@@ -126,6 +138,35 @@ public final class Admin {
                 name: $0, partitions: shapes[$0]!.partitions, replicas: shapes[$0]!.replicas,
                 settings: settings[$0] ?? [:])
         }
+    }
+
+    /// How many partitions a topic has. Asks for this topic alone, so that a missing right is told
+    /// apart from a missing topic; a list of all topics leaves both out.
+    ///
+    /// - Throws: `.fixSettings` where the topic does not exist or may not be described.
+    public func partitionCount(
+        ofTopic name: String, timeoutMilliseconds: Int = 10_000
+    ) throws(KafkaError) -> Int {
+        let operation = "describe topic \(name)"
+        guard let topic = rd_kafka_topic_new(client.handle, name, nil) else {
+            throw client.error(operation, rd_kafka_last_error())
+        }
+        defer { rd_kafka_topic_destroy(topic) }
+        var metadata: UnsafePointer<rd_kafka_metadata>?
+        let code = rd_kafka_metadata(
+            client.handle, 0, topic, &metadata, Int32(timeoutMilliseconds))
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else {
+            throw client.error(operation, code)
+        }
+        defer { rd_kafka_metadata_destroy(metadata) }
+        guard metadata.pointee.topic_cnt == 1 else {
+            throw client.error(operation, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        }
+        let found = metadata.pointee.topics[0]
+        guard found.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
+            throw client.error(operation, found.err)
+        }
+        return Int(found.partition_cnt)
     }
 
     private func withMetadata<Result>(

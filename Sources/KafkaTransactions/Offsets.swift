@@ -37,7 +37,7 @@ public enum Lag: Equatable, Sendable {
 /// Asks for offsets, without joining any group. Not `Sendable`: one thread.
 public final class Offsets {
     /// What librdkafka tells of a partition's end depends on the handle's isolation level.
-    private let committedReader: Consumer
+    let committedReader: Consumer
     private let uncommittedReader: Consumer
 
     /// - Parameter group: whose committed offsets `committed` reads.
@@ -152,31 +152,10 @@ public final class Offsets {
                 unclear.append(Position(position.partition, from))
             }
         }
-        try findQuiet(unclear, deadline) { result[$0] = Lag.none }
-        return result
-    }
-
-    /// Calls `body` for each position behind which a reader finds the end before any record.
-    private func findQuiet(
-        _ positions: [Position], _ deadline: Deadline, _ body: (TopicPartition) -> Void
-    ) throws(KafkaError) {
-        guard !positions.isEmpty else { return }
-        var open = Set(positions.map(\.partition))
-        try committedReader.assign(positions)
-        while !open.isEmpty {
-            guard !deadline.isOver else {
-                try committedReader.unassign()
-                throw committedReader.client.error("ask for lag", RD_KAFKA_RESP_ERR__TIMED_OUT)
-            }
-            switch try committedReader.poll(timeoutMilliseconds: min(100, deadline.remaining)) {
-            case .record(let record):
-                let place = TopicPartition(record.view.topicName.text, record.view.partition)
-                open.remove(place)
-            case .end(let position):
-                if open.remove(position.partition) != nil { body(position.partition) }
-            default: break
-            }
+        let records = try firstRecords(from: unclear, deadline)
+        for position in unclear where records[position.partition] == nil {
+            result[position.partition] = Lag.none
         }
-        try committedReader.unassign()
+        return result
     }
 }

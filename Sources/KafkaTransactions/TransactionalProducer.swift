@@ -212,6 +212,16 @@ public struct Transaction: ~Copyable {
             list.lend { rd_kafka_send_offsets_to_transaction(handle, $0, group, -1) })
     }
 
+    /// Waits until the records so far have reached the log; an abort drops those that have not.
+    public mutating func flush(timeoutMilliseconds: Int = 10_000) throws(KafkaError) {
+        let client = owner.producer.client
+        let code = rd_kafka_flush(handle, Int32(timeoutMilliseconds))
+        if let first = client.events.firstFailure { throw owner.spent(first) }
+        guard code == RD_KAFKA_RESP_ERR_NO_ERROR else {
+            throw owner.spent(client.error("flush", code, .harmful))
+        }
+    }
+
     /// Makes everything visible, or nothing. Takes at most the transaction's timeout.
     public consuming func commit() throws(KafkaError) {
         guard isBegun else { return }

@@ -26,6 +26,8 @@ let commandLineTool: Command<Action> = Command(
         DeadLettersCommand.command,
         ConfigCommand.command,
         TopicsCommand.command,
+        DoctorCommand.command,
+        LagCommand.command,
         BenchCommand.command,
         VersionCommand.command,
         CompletionCommand.command,

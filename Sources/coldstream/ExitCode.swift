@@ -5,9 +5,11 @@ import EventMapping
 import FleetSettings
 import Gateway
 import JSON
+import KafkaTransactions
 import LineFiles
 import Reports
 import Streams
+import WorkerRuntime
 
 /// The exit codes; supervisors decide by them whether to start a process again.
 enum ExitCode: Int32 {
@@ -38,7 +40,8 @@ enum ExitCode: Int32 {
             case .damaged: self = .badData
             case .otherTopics: self = .settings
             }
-        case is Quarantine: self = .badData
+        case is KafkaError, is KafkaLogError, is WorkerSettingsError, is Quarantine:
+            self = ExitCode(rawValue: WorkerRuntime.ExitCode(error).rawValue) ?? .bug
         default: self = .bug
         }
     }

@@ -30,39 +30,44 @@ enum TopicsCommand {
                 action: { try apply($0, changes: true) }),
         ])
 
-    /// Creates missing topics as the contracts say. What would re-key a topic, another number of
-    /// partitions, is refused.
+    /// Creates missing topics as the contracts say, and sets cleanup and retention of those that are
+    /// there. What would re-key a topic, another number of partitions, is refused.
     private static func apply(_ arguments: Arguments, changes: Bool) throws -> ExitCode {
         do {
             let fleet = try WorkerCommand.kafkaFleet(arguments)
             let admin = try Admin(fleet.client)
             try admin.connect()
-            let there = Set(try admin.topicNames())
+            let wanted = fleet.wantedTopics
+            let differences = fleet.differences(
+                from: try admin.describe(topics: wanted.map(\.name)))
             var missing: [NewTopic] = []
+            var alterations: [(topic: String, key: String, value: String)] = []
             var refused = false
-            for contract in TopicContract.all {
-                let name = fleet.topics[contract.topic]
-                let partitions =
-                    fleet.settings.topicPartitions[contract.topic.name] ?? contract.partitions
-                guard there.contains(name) else {
+            for difference in differences {
+                switch difference {
+                case .missing(let topic):
                     missing.append(
                         NewTopic(
-                            name, partitions: partitions,
-                            settings: ["cleanup.policy": contract.cleanup.rawValue]))
-                    print("create \(name): \(partitions) partitions, \(contract.cleanup.rawValue)")
-                    continue
-                }
-                let found = try admin.describe(topics: [name])
-                if let topic = found.first, topic.partitions != partitions {
+                            topic.name, partitions: topic.partitions, settings: topic.settings))
+                    let settings = topic.settings.sorted { $0.key < $1.key }
+                        .map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+                    print("create \(topic.name): \(topic.partitions) partitions, \(settings)")
+                case .partitions:
                     print(
-                        "refused \(name): it has \(topic.partitions) partitions, not \(partitions); "
-                            + "another number would send keys elsewhere")
+                        "refused: \(difference.description); another number would send keys elsewhere"
+                    )
                     refused = true
+                case .setting(let topic, let key, let wanted, let found):
+                    alterations.append((topic.name, key, wanted))
+                    print("alter \(topic.name): \(key)=\(wanted), was \(found ?? "(unknown)")")
                 }
             }
-            if missing.isEmpty, !refused { print("the cluster has every topic as it should be") }
+            if differences.isEmpty { print("the cluster has every topic as it should be") }
             guard changes, !refused else { return refused ? .checkFailed : .done }
             try admin.create(missing)
+            for (topic, key, value) in alterations {
+                try admin.alter(topic: topic, settings: [key: value])
+            }
             let written = try fleet.writeSettings(time: ProcessFacts.milliseconds)
             print("settings written to \(written.count) partitions of domain-log")
             return .done

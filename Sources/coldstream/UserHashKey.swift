@@ -5,8 +5,13 @@ import FleetSettings
 
 enum UserHashKey {
     /// The key that `user_hash_key_env` leads to; nil: the fixed one, and a warning.
-    static func read(_ settings: FleetSettings) throws -> (UInt64, UInt64)? {
+    ///
+    /// - Parameter warns: whether the warning is written; doctor has a line of its own for it.
+    static func read(
+        _ settings: FleetSettings, warns: Bool = true
+    ) throws -> (UInt64, UInt64)? {
         guard let name = settings.text("user_hash_key_env") else {
+            guard warns else { return nil }
             say(
                 """
                 coldstream: user ids are hashed under a fixed key that everybody knows; \

@@ -51,13 +51,15 @@ enum WorkerCommand {
         })
 
     /// The fleet of the settings and flags.
-    static func kafkaFleet(_ arguments: Arguments) throws -> KafkaFleet {
+    static func kafkaFleet(
+        _ arguments: Arguments, warnsOfFixedKey: Bool = true
+    ) throws -> KafkaFleet {
         var settings = try SettingsFile.read(
             arguments[UpCommand.config], inputFolder: nil, arguments[UpCommand.set])
         if let name = arguments[fleet] { try settings.rename(fleet: name) }
         return try KafkaFleet(
             settings, brokers: arguments[brokers],
-            userHashKey: try UserHashKey.read(settings),
+            userHashKey: try UserHashKey.read(settings, warns: warnsOfFixedKey),
             environment: ProcessFacts.environment)
     }
 
