@@ -70,6 +70,12 @@ let package = Package(
         library("Tensors", ["COpenBLAS", "VectorKernels", "VectorKernelsWide", "JSON", "Bytes"]),
         tests("Tensors", ["Tensors", "DeterministicMath"]),
 
+        // Text into vectors.
+        library(
+            "TextEncoding", ["DeterministicMath", "Bytes"],
+            resources: [.embedInCode("unicode")]),
+        tests("TextEncoding", ["TextEncoding", "Bytes"], resources: [.copy("golden")]),
+
         // The network.
         library("RankingModel", ["Tensors", "DeterministicMath", "Statistics", "JSON", "Bytes"]),
         tests(
