@@ -197,6 +197,13 @@ let package = Package(
                 "WorkerRuntime", "KafkaTransactions", "Streams", "Contracts", "Bytes",
             ]),
 
+        library(
+            "KafkaBenchmarks",
+            [
+                "KafkaFleet", "KafkaTransactions", "WorkerRuntime", "Simulation", "FleetSettings",
+                "Statistics", "Contracts", "JSON", "Bytes",
+            ]),
+
         // What people see.
         library("Reports", ["Statistics", "DeterministicMath", "LineFiles", "JSON", "Bytes"]),
         .executableTarget(
@@ -205,7 +212,7 @@ let package = Package(
                 "CommandLineArguments", "EmbeddedFleet", "EventMapping", "FleetSettings", "Gateway",
                 "ModelStudies", "RankingModel", "Reports", "Simulation", "Streams", "Contracts",
                 "Tensors", "LineFiles", "JSON", "Bytes",
-                "KafkaFleet", "KafkaTransactions", "WorkerRuntime",
+                "KafkaFleet", "KafkaBenchmarks", "KafkaTransactions", "WorkerRuntime",
             ],
             path: "Sources/coldstream"),
         tests("Reports", ["Reports", "JSON", "LineFiles", "Bytes"]),
@@ -213,7 +220,8 @@ let package = Package(
             "coldstream",
             [
                 "coldstream", "CommandLineArguments", "Contracts", "EmbeddedFleet", "EventMapping",
-                "FleetSettings", "JSON", "LineFiles", "Reports", "Simulation", "Streams",
+                "FleetSettings", "JSON", "KafkaTestBroker", "KafkaTransactions", "LineFiles",
+                "Reports", "Simulation", "Streams",
             ]),
 
         tests("DeterministicMath", ["DeterministicMath"]),

@@ -19,6 +19,10 @@ public struct KafkaFleet: Sendable {
     public let topics: TopicNames
     /// The key under which user ids are hashed; nil = the fixed one.
     public let userHashKey: (UInt64, UInt64)?
+    /// Of every role; anything but exactly-once is for comparison.
+    public var guarantee = KafkaLogSettings.Guarantee.exactlyOnce
+    /// Without a head finetune counts and publishes shrunken rates; for comparison.
+    public var usesHead = true
 
     /// - Parameters:
     ///   - brokers: addresses that stand above those of the settings.
@@ -45,6 +49,7 @@ public struct KafkaFleet: Sendable {
     public func place(role: String, slot: Int) -> KafkaLogSettings {
         var place = KafkaLogSettings(
             client: client, fleet: settings.fleet, role: role, slot: slot, topics: topics)
+        place.guarantee = guarantee
         if settingsRoles.contains(role) {
             place.collectMinimumMilliseconds = Int(settings.integer("collect_min_ms", role: role))
             place.collectMaximumMilliseconds = Int(settings.integer("collect_max_ms", role: role))
@@ -98,7 +103,7 @@ public struct KafkaFleet: Sendable {
             caps: FinetuneCaps(settings),
             domainLogPartitions: try log.partitionCount(Topic.domainLog),
             hashBits: Int(settings.integer("hash_bits")),
-            numerics: settings.text("numerics") ?? "haswell")
+            numerics: settings.text("numerics") ?? "haswell", usesHead: usesHead)
         return KafkaWorker(
             role: role, log: log, input: Topic.domainLog, checkpoints: Topic.checkpoints,
             limits: WorkerLimits(settings, role: "finetune"), status: around.status,

@@ -79,7 +79,17 @@ extension String {
     }
 }
 
+extension SimulationSettings {
+    /// The text of the `coldstream.json` that fits this simulation.
+    public var fleetSettings: String { settingsFile.text }
+}
+
 extension TrafficGenerator {
+    /// Calls `body` with each line of `catalog.jsonl`, without a newline, in order of time.
+    public func forEachCatalogLine<E: Error>(
+        _ body: (ByteSlice) throws(E) -> Void
+    ) throws(E) { try CatalogLines(world).forEach(body) }
+
     /// How much of the run is over, 0 to 1.
     var progress: Double {
         guard let arrival = tally.lastArrival else { return 0 }

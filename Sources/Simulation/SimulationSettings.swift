@@ -51,6 +51,25 @@ public struct SimulationSettings: Sendable {
         return settings
     }
 
+    /// What stream benchmarks feed: one impression an event, as the systems that they are compared with
+    /// count them, two thousand a second of event time, clicks after about a second.
+    public static func benchmark(impressions: Int) -> SimulationSettings {
+        var settings = SimulationSettings()
+        settings.impressions = impressions
+        settings.seconds = max(30, impressions / 2_000)
+        for i in settings.domains.indices {
+            settings.domains[i].logsSlates = false
+            settings.domains[i].clickReference = .impression
+            settings.domains[i].clickDelayMedianSeconds = 1
+        }
+        return settings
+    }
+
+    /// The longest time behind its impression at which a click still counts.
+    public var attributionWindowSeconds: Int {
+        domains.map(\.attributionWindowSeconds).max() ?? 0
+    }
+
     /// The same simulation with only the domains of these names, in the order of the plan.
     public func only(_ names: [String]) -> SimulationSettings {
         var copy = self

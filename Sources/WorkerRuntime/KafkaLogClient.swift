@@ -267,11 +267,19 @@ public final class KafkaLogClient: LogClient {
     private func produce(
         _ outbox: borrowing Outbox, _ entry: Outbox.Entry, by producer: IdempotentProducer
     ) throws {
-        prepare(outbox.headers(of: entry))
-        try producer.produce(
-            topic(entry.topic), partition: entry.partition, key: outbox.key(of: entry),
-            value: outbox.value(of: entry), headers: outgoingHeaders,
-            timestampMilliseconds: entry.timestamp)
+        let topic = try topic(entry.topic)
+        let headers = outbox.headers(of: entry)
+        if headers.isEmpty {
+            try producer.produce(
+                topic, partition: entry.partition, key: outbox.key(of: entry),
+                value: outbox.value(of: entry), timestampMilliseconds: entry.timestamp)
+        } else {
+            prepare(headers)
+            try producer.produce(
+                topic, partition: entry.partition, key: outbox.key(of: entry),
+                value: outbox.value(of: entry), headers: outgoingHeaders,
+                timestampMilliseconds: entry.timestamp)
+        }
     }
 
     private func prepare(_ headers: Headers) {

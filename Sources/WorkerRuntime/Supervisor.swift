@@ -156,8 +156,12 @@ public final class Supervisor {
 /// Starts a program with every signal as it was meant to be: threads of a runtime block some, and a
 /// child would inherit that and never hear SIGTERM. Returns 0 or an error number.
 ///
-/// - Parameter errors: file that standard error is appended to; nil: this process' own.
-func spawn(_ id: inout pid_t, _ words: [String], errors: String? = nil) -> Int32 {
+/// - Parameters:
+///   - output: file that standard output is appended to; nil: this process' own.
+///   - errors: the same for standard error.
+package func spawn(
+    _ id: inout pid_t, _ words: [String], output: String? = nil, errors: String? = nil
+) -> Int32 {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -172,8 +176,10 @@ func spawn(_ id: inout pid_t, _ words: [String], errors: String? = nil) -> Int32
     var files = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&files)
     defer { posix_spawn_file_actions_destroy(&files) }
-    if let errors {
-        posix_spawn_file_actions_addopen(&files, 2, errors, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+    for (descriptor, file) in [(Int32(1), output), (2, errors)] {
+        guard let file else { continue }
+        posix_spawn_file_actions_addopen(
+            &files, descriptor, file, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     }
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
     defer { for argument in arguments { free(argument) } }

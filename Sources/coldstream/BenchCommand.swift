@@ -21,6 +21,17 @@ enum BenchCommand {
         "impressions", "N", default: 100_000, help: "how large the simulation is"
     ).within(1_000...10_000_000)
 
+    static let events = Option<Int>(
+        "events", "N", default: 2_000_000, help: "with --brokers: the backlog to drain; 0 = none"
+    ).within(0...100_000_000)
+    static let seconds = Option<Int>(
+        "seconds", "N", default: 60,
+        help: "with --brokers: how long freshness is measured; 0 = not at all"
+    ).within(0...3_600)
+    static let pace = Option<Int>(
+        "pace", "N", default: 10_000, help: "events a second while freshness is measured"
+    ).within(10...1_000_000)
+
     static let command = Command<Action>(
         "bench", "Measures speed on this machine.",
         subcommands: [
@@ -32,13 +43,23 @@ enum BenchCommand {
                 }),
             Command(
                 "stream", "Events per core-second: finetune alone, and the whole chain.",
-                [input, impressions],
+                discussion: """
+                    Without --brokers the steps alone, on a log in memory. With it workers in processes of
+                    their own on that cluster, exactly-once with commits every 100 ms, under a fleet's name
+                    of their own: topics are made at the start and deleted at the end. Then the time from
+                    an event to the score that it changed, at a steady pace.
+                    """,
+                [input, impressions, WorkerCommand.brokers, events, seconds, pace],
                 action: { arguments in
+                    if let brokers = arguments[WorkerCommand.brokers] {
+                        return try KafkaStreamFigures.run(brokers, arguments)
+                    }
                     try StreamFigures.run(
                         folder: arguments[input], impressions: arguments[impressions],
                         json: arguments.isJSON)
                     return .done
                 }),
+            KafkaStreamFigures.workerCommand,
             Command(
                 "model", "Training and scoring of the network.", [numerics, threads, only],
                 action: { arguments in

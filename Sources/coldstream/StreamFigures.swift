@@ -22,17 +22,7 @@ enum StreamFigures {
                 catalog: FolderFiles.input("catalog.jsonl", in: folder).map(lines) ?? [],
                 settings: SettingsFile.read(nil, inputFolder: folder))
         } else {
-            var settings = SimulationSettings()
-            settings.impressions = impressions
-            // Two thousand a second of event time: a publish point has work to do.
-            settings.seconds = max(30, impressions / 2_000)
-            // One impression an event, as the systems that this is compared with count them.
-            for i in settings.domains.indices {
-                settings.domains[i].logsSlates = false
-                settings.domains[i].clickReference = .impression
-                settings.domains[i].clickDelayMedianSeconds = 1
-            }
-            let log = SimulatedLog(settings)
+            let log = SimulatedLog(.benchmark(impressions: impressions))
             figures = try StreamBenchmark.run(
                 events: log.events, catalog: log.catalog,
                 settings: FleetSettings(parsing: log.settingsFile, file: "simulation"))
@@ -46,6 +36,12 @@ enum StreamFigures {
             }
             return print(table.text, terminator: "")
         }
+        printJSON(figures.map { ($0.name, $0.value, $0.unit, $0.detail) })
+    }
+
+    static func printJSON(
+        _ figures: [(name: String, value: Double, unit: String, detail: String)]
+    ) {
         print(
             JSONValue.array(
                 figures.map { figure in
