@@ -38,7 +38,9 @@ public struct Throughput {
         var changes = [
             // What is remembered for a time is so for a small part of the backlog. Nobody corrects a label
             // behind its attribution window.
-            ("duplicate_window_s", "60"), ("domain_defaults.conversion_window_s", "60"),
+            ("duplicate_window_s", "60"), ("domain_defaults.label_window_s", "7"),
+            ("domain_defaults.attribution_window_s", "\(simulation.attributionWindowSeconds)"),
+            ("domain_defaults.conversion_window_s", "60"),
             ("domain_defaults.correction_horizon_s", "\(simulation.attributionWindowSeconds)"),
         ]
         for role in ["enrich", "finetune"] {
