@@ -1,4 +1,4 @@
-// What an embedded run came to: the numbers of summary.json.
+// What a run came to: the numbers of summary.json.
 
 import Bytes
 import Contracts
@@ -33,11 +33,23 @@ public struct RunSummary {
 
     /// Reads the states of a fleet that has drained.
     public init(_ fleet: EmbeddedFleet) {
+        self.init(
+            enrich: (0..<fleet.layout.eventsPartitions).compactMap { fleet.enrich.state(of: $0) },
+            finetune: (0..<fleet.layout.domainLogPartitions).compactMap {
+                fleet.finetune.state(of: $0)
+            },
+            heldBack: fleet.ingest?.progress.deadLetters ?? 0)
+    }
+
+    /// - Parameters:
+    ///   - enrich: of every partition of `events` that has had a record.
+    ///   - finetune: of every partition of `domain-log`.
+    ///   - heldBack: dead letters of lines that never became events.
+    public init(enrich: [EnrichState], finetune: [FinetuneState], heldBack: Int64) {
         var all = PrequentialQuality()
         var byDomain: [String: (impressions: Int64, clicks: Int64, quality: PrequentialQuality)] =
             [:]
-        for partition in 0..<fleet.layout.eventsPartitions {
-            guard let counts = fleet.enrich.state(of: partition)?.counts else { continue }
+        for counts in enrich.map(\.counts) {
             events += counts.lines
             used += counts.used
             impressions += counts.impressions
@@ -51,12 +63,9 @@ public struct RunSummary {
                 counts.evictedImpressions + counts.evictedUsers + counts.evictedItems
                 + counts.evictedQueries + counts.evictedDuplicates + counts.evictedWaiting
         }
-        // Lines that the gateway held back never became events.
-        let heldBack = fleet.ingest?.progress.deadLetters ?? 0
         deadLetters += heldBack
         events += heldBack
-        for partition in 0..<fleet.layout.domainLogPartitions {
-            guard let state = fleet.finetune.state(of: partition) else { continue }
+        for state in finetune {
             scoresPublished += state.counters.scoresPublished
             evictions += state.counters.evictions
             state.forEachDomain { name, impressions, clicks, quality in

@@ -144,21 +144,26 @@ public struct FleetSettings: Sendable {
     private mutating func readTopics(_ value: JSONValue) throws(SettingsError) {
         for topic in try object(value, "topics") {
             for part in try object(topic.value, "topics.\(topic.name)") {
-                switch part.name {
-                case "name":
-                    guard let name = part.value.text, !name.isEmpty else {
-                        throw fail("topics.\(topic.name).name", "expected a topic's name")
-                    }
-                    topicNames[topic.name] = name
-                case "partitions":
-                    guard let count = part.value.integer, (1...10_000).contains(count) else {
-                        throw fail("topics.\(topic.name).partitions", "expected 1…10000")
-                    }
-                    topicPartitions[topic.name] = Int(count)
-                default:
-                    throw unknown("topics.\(topic.name)", part.name, among: ["name", "partitions"])
-                }
+                try setTopic(topic.name, part.name, part.value)
             }
+        }
+    }
+
+    private mutating func setTopic(
+        _ topic: String, _ part: String, _ value: JSONValue
+    ) throws(SettingsError) {
+        switch part {
+        case "name":
+            guard let name = value.text, !name.isEmpty else {
+                throw fail("topics.\(topic).name", "expected a topic's name")
+            }
+            topicNames[topic] = name
+        case "partitions":
+            guard let count = value.integer, (1...10_000).contains(count) else {
+                throw fail("topics.\(topic).partitions", "expected 1…10000")
+            }
+            topicPartitions[topic] = Int(count)
+        default: throw unknown("topics.\(topic)", part, among: ["name", "partitions"])
         }
     }
 
@@ -263,6 +268,11 @@ public struct FleetSettings: Sendable {
     public mutating func set(_ path: String, to text: String) throws(SettingsError) {
         var parts = path.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
         let name = parts.removeLast()
+        if parts.first == "topics", parts.count == 2 {
+            let number = name == "partitions" ? Int64(text) : nil
+            try setTopic(parts[1], name, number.map { .integer($0) } ?? .text(text))
+            return
+        }
         let section = try section(of: path, parts)
         guard let declaration = SettingDeclaration.find(name, in: section) else {
             throw unknown(

@@ -73,15 +73,22 @@ public struct KafkaFleet: Sendable {
     public func enrich(slot: Int, _ around: Surroundings) throws -> KafkaWorker<Enrich> {
         let place = place(role: "enrich", slot: slot)
         let log = try KafkaLogClient(place, input: Topic.events)
-        let role = Enrich(
-            EnrichSettings(
-                settings, domainLogPartitions: try log.partitionCount(Topic.domainLog),
-                userHashKey: userHashKey),
+        let role = enrichRole(
+            domainLogPartitions: try log.partitionCount(Topic.domainLog),
             identity: [("coldstream-worker", place.slotName)])
         return KafkaWorker(
             role: role, log: log, input: Topic.events, checkpoints: Topic.checkpoints,
             limits: WorkerLimits(settings, role: "enrich"), ticks: enrichTicks,
             status: around.status, journal: around.journal, watchdog: around.watchdog)
+    }
+
+    func enrichRole(
+        domainLogPartitions: Int, identity: [(name: String, value: String)] = []
+    ) -> Enrich {
+        Enrich(
+            EnrichSettings(
+                settings, domainLogPartitions: domainLogPartitions, userHashKey: userHashKey),
+            identity: identity)
     }
 
     /// Time goes on in a quiet partition of events while something waits for it.
@@ -99,15 +106,18 @@ public struct KafkaFleet: Sendable {
         var place = place(role: "finetune", slot: slot)
         place.readsHeaders = false  // nothing in domain-log's headers concerns the step
         let log = try KafkaLogClient(place, input: Topic.domainLog)
-        let role = FinetuneStep(
-            caps: FinetuneCaps(settings),
-            domainLogPartitions: try log.partitionCount(Topic.domainLog),
-            hashBits: Int(settings.integer("hash_bits")),
-            numerics: settings.text("numerics") ?? "haswell", usesHead: usesHead)
+        let role = finetuneRole(domainLogPartitions: try log.partitionCount(Topic.domainLog))
         return KafkaWorker(
             role: role, log: log, input: Topic.domainLog, checkpoints: Topic.checkpoints,
             limits: WorkerLimits(settings, role: "finetune"), status: around.status,
             journal: around.journal, watchdog: around.watchdog)
+    }
+
+    func finetuneRole(domainLogPartitions: Int) -> FinetuneStep {
+        FinetuneStep(
+            caps: FinetuneCaps(settings), domainLogPartitions: domainLogPartitions,
+            hashBits: Int(settings.integer("hash_bits")),
+            numerics: settings.text("numerics") ?? "haswell", usesHead: usesHead)
     }
 
     public func encode(slot: Int) throws -> Encode<KafkaLogClient> {
@@ -119,11 +129,8 @@ public struct KafkaFleet: Sendable {
 
     /// The job that appends an input; at most one at a time has a slot.
     public func ingest(_ input: IngestInput, slot: Int = 0) throws -> Ingest<KafkaLogClient> {
-        var gateway = GatewaySettings()
-        gateway.fleet = settings.fleet
-        gateway.jumpMilliseconds = settings.integer("jump_s") * 1_000
         let log = try KafkaLogClient(place(role: "gateway", slot: slot), input: Topic.events)
-        return try Ingest(gateway, client: log, input: input)
+        return try Ingest(GatewaySettings(settings), client: log, input: input)
     }
 
     /// The hash of what finetune's step uses of the settings.

@@ -40,6 +40,8 @@ public struct SupervisedProcess: Sendable {
     public var name: String
     public var path: String
     public var arguments: [String]
+    /// Whether it ends by itself when its work is done, with exit code 0; a worker only does when asked.
+    public var isJob = false
 
     public init(name: String, path: String, arguments: [String]) {
         self.name = name
@@ -56,6 +58,7 @@ public final class Supervisor {
         var id: pid_t?
         var started = ContinuousClock.now
         var startAt: ContinuousClock.Instant? = .now
+        var isFinished = false
     }
 
     private var children: [Child]
@@ -75,11 +78,15 @@ public final class Supervisor {
         children.reduce(into: [:]) { $0[$1.process.name] = $1.id }
     }
 
+    /// Whether a job has done its work.
+    public func hasFinished(_ name: String) -> Bool {
+        children.contains { $0.process.name == name && $0.isFinished }
+    }
+
     /// Runs until `stop` is raised, or until a process ends in a way that no restart can help.
     public func run(until stop: StopSignal) -> ExitCode {
         while !stop.isRaised {
-            for index in children.indices { startIfDue(index) }
-            if let code = reap() {
+            if let code = turn() {
                 stopAll()
                 return code
             }
@@ -89,11 +96,20 @@ public final class Supervisor {
         return .done
     }
 
+    /// Starts what is due and looks who has ended; for a loop that has more to do between.
+    ///
+    /// - Returns: how a process ended that no restart can help; nil while all is well.
+    public func turn() -> ExitCode? {
+        for index in children.indices { startIfDue(index) }
+        return reap()
+    }
+
     private func startIfDue(_ index: Int) {
         guard let startAt = children[index].startAt, startAt <= .now else { return }
         let process = children[index].process
         var id: pid_t = 0
-        let code = spawn(&id, [process.path] + process.arguments)
+        let code = spawn(
+            &id, [process.path] + process.arguments, joinsOutputs: true)
         guard code == 0 else {
             journal(
                 .error, "spawn failed", ("process", .text(process.name)),
@@ -119,6 +135,13 @@ public final class Supervisor {
             let code = Self.exitCode(status)
             let age = (ContinuousClock.now - children[index].started).components
             let ran = Int(age.seconds) * 1_000 + Int(age.attoseconds / 1_000_000_000_000_000)
+            if children[index].process.isJob, code == .done {
+                children[index].isFinished = true
+                journal(
+                    .notice, "job finished", ("process", .text(children[index].process.name)),
+                    ("ran_ms", .integer(Int64(ran))))
+                continue
+            }
             let wait = children[index].policy.wait(
                 after: code, ranMilliseconds: ran, jitter: Double.random(in: 0..<1, using: &random))
             journal(
@@ -131,14 +154,16 @@ public final class Supervisor {
         return nil
     }
 
-    /// A process that a signal ended is one to start again.
+    /// A process that a signal ended is one to start again; one that does not understand its command
+    /// line (64) never is.
     private static func exitCode(_ status: Int32) -> ExitCode {
         guard status & 0x7F == 0 else { return .restart }
-        return ExitCode(rawValue: status >> 8 & 0xFF) ?? .bug
+        let code = status >> 8 & 0xFF
+        return code == 64 ? .settings : ExitCode(rawValue: code) ?? .bug
     }
 
     /// SIGTERM to all, then `kill -9` to who has not drained in time.
-    private func stopAll() {
+    public func stopAll() {
         for child in children { if let id = child.id { kill(id, SIGTERM) } }
         let deadline = ContinuousClock.now + .seconds(drainSeconds)
         while children.contains(where: { $0.id != nil }) {
@@ -159,8 +184,10 @@ public final class Supervisor {
 /// - Parameters:
 ///   - output: file that standard output is appended to; nil: this process' own.
 ///   - errors: the same for standard error.
+///   - joinsOutputs: standard output goes where standard error goes.
 package func spawn(
-    _ id: inout pid_t, _ words: [String], output: String? = nil, errors: String? = nil
+    _ id: inout pid_t, _ words: [String], output: String? = nil, errors: String? = nil,
+    joinsOutputs: Bool = false
 ) -> Int32 {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
@@ -181,6 +208,7 @@ package func spawn(
         posix_spawn_file_actions_addopen(
             &files, descriptor, file, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     }
+    if joinsOutputs { posix_spawn_file_actions_adddup2(&files, 2, 1) }
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
     defer { for argument in arguments { free(argument) } }
     return posix_spawn(&id, words[0], &files, &attributes, &arguments, environ)

@@ -62,26 +62,14 @@ struct EmbeddedRun {
         if data != nil {
             // Lines that earlier runs held back are in the log, and nobody's state counts them.
             let earlier =
-                try heldBackLines(in: output) - (fleet.ingest?.progress.deadLetters ?? 0)
+                try RunFolder.heldBackLines(in: output)
+                - (fleet.ingest?.progress.deadLetters ?? 0)
             summary.deadLetters += earlier
             summary.events += earlier
         }
-        var text = ByteBuffer()
-        text.append(
-            summary.json(seconds: seconds, memoryPeakBytes: ProcessFacts.memoryPeak).canonicalText)
-        text.append("\n" as StaticString)
-        try LineWriter.write(text.slice, to: "\(output)/summary.json")
+        try RunFolder.write(
+            summary.json(seconds: seconds, memoryPeakBytes: ProcessFacts.memoryPeak), to: output)
         return true
-    }
-
-    /// Dead letters of lines that never became events.
-    private func heldBackLines(in output: String) throws -> Int64 {
-        var count: Int64 = 0
-        try OutputRecords.forEachDeadLetter(folder: output) { letter in
-            if letter.json["input"] != nil { count += 1 }
-            return true
-        }
-        return count
     }
 
     private var input: IngestInput? {

@@ -21,6 +21,11 @@ enum IngestCommand {
         "data", "DIR", help: "a folder that keeps the log; up --embedded --data DIR runs over it"
     ).completing(.directories)
 
+    static let catalog = Option<String?>(
+        "catalog", "FILE",
+        help: "catalog lines, each appended before the first event that is not older"
+    ).completing(.files)
+
     static let command = Command<Action>(
         "ingest", "Appends events or catalog lines to Kafka, or to a log in a folder.",
         discussion: """
@@ -32,13 +37,13 @@ enum IngestCommand {
             Command(
                 "events", "Appends events.",
                 [
-                    file, data, UpCommand.config, UpCommand.set,
+                    file, catalog, data, UpCommand.config, UpCommand.set,
                     WorkerCommand.brokers, WorkerCommand.fleet, UpCommand.partitions,
-                    UpCommand.map,
-                    UpCommand.speed, UpCommand.close,
+                    UpCommand.map, UpCommand.speed, UpCommand.close, WorkerCommand.supervisor,
                 ],
                 action: { arguments in
-                    var input = IngestInput(name: arguments[file], events: arguments[file])
+                    var input = IngestInput(
+                        name: arguments[file], events: arguments[file], catalog: arguments[catalog])
                     input.closes = arguments.contains(UpCommand.close)
                     if let map = try arguments[UpCommand.map].map(MapFile.read) {
                         MapFile.apply(map, to: &input)
@@ -60,13 +65,16 @@ enum IngestCommand {
     private static func run(
         _ input: IngestInput, _ arguments: Arguments, speed: Double?
     ) throws -> ExitCode {
-        StopSignal.watch()
+        StopSignal.watch(
+            supervisor: arguments.contains(WorkerCommand.supervisor)
+                ? arguments[WorkerCommand.supervisor] : nil)
         guard let folder = arguments[data] else {
             guard arguments[WorkerCommand.brokers] != nil || arguments[UpCommand.config] != nil
             else {
                 throw arguments.usageError("needs --brokers HOST:PORT, or --data DIR")
             }
-            let fleet = try WorkerCommand.kafkaFleet(arguments)
+            let fleet = try WorkerCommand.kafkaFleet(
+                arguments, warnsOfFixedKey: !arguments.contains(WorkerCommand.supervisor))
             return try drive(try fleet.ingest(input), speed)
         }
         let settings = try SettingsFile.read(

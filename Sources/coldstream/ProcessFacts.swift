@@ -19,6 +19,21 @@ enum ProcessFacts {
         return Int64(usage.ru_maxrss) << 10
     }
 
+    /// The most resident memory of any one child that has ended, in bytes.
+    static var memoryPeakOfChildren: Int64 {
+        var usage = rusage()
+        getrusage(__rusage_who_t(RUSAGE_CHILDREN.rawValue), &usage)
+        return Int64(usage.ru_maxrss) << 10
+    }
+
+    /// The path of the program that runs.
+    static var program: String? {
+        var path = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+        let count = readlink("/proc/self/exe", &path, path.count - 1)
+        return count > 0
+            ? String(decoding: path[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self) : nil
+    }
+
     /// 80 % of the machine's memory, or of the control group's where that is less; in bytes.
     static var memoryLimit: Int64 {
         var limit = Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))

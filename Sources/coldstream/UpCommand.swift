@@ -1,4 +1,4 @@
-// `coldstream up --embedded`: a whole fleet in this process, over files.
+// `coldstream up`: a whole fleet, in this process over files or on Kafka as one process a slot.
 
 import CommandLineArguments
 import EmbeddedFleet
@@ -48,16 +48,58 @@ enum UpCommand {
     static let command = Command<Action>(
         "up", "Runs a fleet on your own data and prints a report.",
         discussion: """
-            Reads the input until everything is drained and the last windows have closed. Two runs
-            over the same input leave the same bytes, but for summary.json.
-            """,
-        [embedded, input, output, config, set, partitions, data, close, speed, map],
-        action: run)
+            With --embedded it reads the input until everything is drained and the last windows have
+            closed. Two runs over the same input leave the same bytes, but for summary.json.
 
-    private static func run(_ arguments: Arguments) throws -> ExitCode {
-        guard arguments[embedded] else {
+            With --brokers (or with addresses in cluster.client_properties) the fleet runs on Kafka:
+            missing topics are made, every role gets its processes, and what dies is started again.
+            With --input that folder is appended, each line once however often it is started; with
+            --output it waits until everything is drained and leaves the same files and report as
+            embedded, without it the fleet works until SIGTERM. A batch (--input and --output without
+            --speed) sets tick_period_ms to 0: the end of the input closes every window.
+            """,
+        [
+            embedded, WorkerCommand.brokers, WorkerCommand.fleet, KafkaRun.slots,
+            WorkerCommand.http, input, output, config, set, partitions, data, close, speed, map,
+        ],
+        action: { arguments in
+            let isOnKafka = arguments[WorkerCommand.brokers] != nil || !arguments[embedded]
+            return isOnKafka ? try runOnKafka(arguments) : try runEmbedded(arguments)
+        })
+
+    private static func runOnKafka(_ arguments: Arguments) throws -> ExitCode {
+        guard arguments[WorkerCommand.brokers] != nil || arguments[config] != nil else {
             throw arguments.usageError(
-                "needs --embedded: a fleet in one process is what this version runs")
+                "needs --embedded for a fleet in this process, or --brokers HOST:PORT for one on Kafka"
+            )
+        }
+        let run = try KafkaRun.parse(arguments)
+        let code = try run.run()
+        if code == .done, let output = arguments[output] {
+            printReport(try RunReport(folder: output), arguments)
+        }
+        return code
+    }
+
+    /// The events of an input folder.
+    static func events(in folder: String, _ arguments: Arguments) throws -> String {
+        guard FolderFiles.isFolder(folder) else {
+            throw arguments.usageError("--input \(folder) is not a folder")
+        }
+        guard let events = FolderFiles.input("events.jsonl", in: folder) else {
+            throw LineFileError(
+                "open", "\(folder)/events.jsonl", "neither it nor events.jsonl.gz is there")
+        }
+        return events
+    }
+
+    private static func runEmbedded(_ arguments: Arguments) throws -> ExitCode {
+        for (isGiven, name) in [
+            (arguments[KafkaRun.slots] != nil, "--slots"),
+            (arguments[WorkerCommand.http] != nil, "--http"),
+            (arguments[WorkerCommand.fleet] != nil, "--fleet"),
+        ] where isGiven {
+            throw arguments.usageError("\(name) needs --brokers")
         }
         guard arguments[data] != nil || !arguments[close] else {
             throw arguments.usageError(
@@ -67,16 +109,7 @@ enum UpCommand {
         guard folder != nil || arguments[data] != nil else {
             throw arguments.usageError("needs --input DIR, or --data DIR with a log to go on from")
         }
-        let events = try folder.map { folder in
-            guard FolderFiles.isFolder(folder) else {
-                throw arguments.usageError("--input \(folder) is not a folder")
-            }
-            guard let events = FolderFiles.input("events.jsonl", in: folder) else {
-                throw LineFileError(
-                    "open", "\(folder)/events.jsonl", "neither it nor events.jsonl.gz is there")
-            }
-            return events
-        }
+        let events = try folder.map { try Self.events(in: $0, arguments) }
         var run = EmbeddedRun(
             settings: try SettingsFile.read(
                 arguments[config], inputFolder: folder, arguments[set]),

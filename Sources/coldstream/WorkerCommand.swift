@@ -27,6 +27,10 @@ enum WorkerCommand {
     static let http = Option<String?>(
         "http", "ADDR:PORT", help: "serve /metrics, /health/live, /health/ready and /status there")
 
+    static let supervisor = Option<Int?>(
+        "supervisor", "PID",
+        help: "drain and end when that process is not this one's parent any more")
+
     static let command = Command<Action>(
         "worker", "Runs one slot of a role on Kafka.",
         discussion: """
@@ -35,11 +39,16 @@ enum WorkerCommand {
             checkpoint and ends with 0. Write the settings once with `topics apply` before the first
             worker starts.
             """,
-        [role, UpCommand.config, UpCommand.set, brokers, fleet, slot, http],
+        [role, UpCommand.config, UpCommand.set, brokers, fleet, slot, http, supervisor],
         action: { arguments in
-            let stop = WorkerRuntime.StopSignal.ofProcess()
+            let signal = WorkerRuntime.StopSignal.ofProcess()
+            let parent = arguments[supervisor].map { pid_t($0) }
+            let stop = WorkerRuntime.StopSignal {
+                signal.isRaised || parent.map { getppid() != $0 } ?? false
+            }
             do {
-                let fleet = try kafkaFleet(arguments)
+                let fleet = try kafkaFleet(
+                    arguments, warnsOfFixedKey: arguments[supervisor] == nil)
                 try run(arguments[role], fleet, arguments, until: stop)
                 return .done
             } catch let error as SettingsError {

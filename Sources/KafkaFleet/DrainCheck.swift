@@ -1,0 +1,55 @@
+// Whether a fleet has handled everything there is.
+
+import Contracts
+import KafkaTransactions
+
+/// Asks again and again whether every role has read its input to the end. Joins no group; one thread.
+public final class DrainCheck {
+    private struct Input {
+        let places: [TopicPartition]
+        let offsets: Offsets
+    }
+
+    private let inputs: [Input]
+    /// Where every role stood when the last look found nothing to do.
+    private var quiet: [[TopicPartition: Int64]]?
+
+    public init(_ fleet: KafkaFleet) throws(KafkaError) {
+        let roles = KafkaFleet.inputs
+        let admin = try Admin(fleet.client)
+        let found = try admin.describe(topics: roles.map { fleet.topics[$0.topic] })
+        var inputs: [Input] = []
+        for role in roles {
+            let name = fleet.topics[role.topic]
+            let count = found.first { $0.name == name }?.partitions ?? 0
+            inputs.append(
+                Input(
+                    places: (0..<count).map { TopicPartition(name, $0) },
+                    offsets: try Offsets(
+                        fleet.client, group: "\(fleet.settings.fleet).\(role.role)")))
+        }
+        self.inputs = inputs
+    }
+
+    /// True when two looks in a row find no open transaction, nothing to read for anybody, and every
+    /// role where it was: what one role wrote while another was looked at shows in the second.
+    public func isDrained(timeoutMilliseconds: Int = 2_000) throws(KafkaError) -> Bool {
+        let last = quiet
+        quiet = nil
+        var now: [[TopicPartition: Int64]] = []
+        for input in inputs {
+            let bounds = try input.offsets.offsets(
+                of: input.places, timeoutMilliseconds: timeoutMilliseconds)
+            guard bounds.values.allSatisfy(\.isSettled) else { return false }
+            let committed = try input.offsets.committed(
+                input.places, timeoutMilliseconds: timeoutMilliseconds)
+            let lag = try input.offsets.lag(
+                behind: input.places.map { Position($0, committed[$0] ?? bounds[$0]!.first) },
+                timeoutMilliseconds: timeoutMilliseconds)
+            guard lag.values.allSatisfy({ $0 == .none }) else { return false }
+            now.append(committed)
+        }
+        quiet = now
+        return last == now
+    }
+}
