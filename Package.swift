@@ -113,7 +113,7 @@ let package = Package(
             ["Streams", "Contracts", "JSON", "LineFiles", "Bytes"], exclude: ["README.md"]),
 
         library(
-            "Encode", path: "workers/encode", ["Streams", "Contracts", "Bytes"],
+            "Encode", path: "workers/encode", ["TextEncoding", "Streams", "Contracts", "Bytes"],
             exclude: ["README.md"]),
 
         // What feeds the roles.
@@ -125,7 +125,7 @@ let package = Package(
             resources: [.embedInCode("maps")], exclude: ["README.md"]),
 
         // Tests: one target beside each library.
-        tests("Encode", ["Encode", "Streams", "Contracts", "JSON", "Bytes"]),
+        tests("Encode", ["Encode", "TextEncoding", "Streams", "Contracts", "JSON", "Bytes"]),
         tests("Gateway", ["Gateway", "Streams", "Contracts", "JSON", "LineFiles", "Bytes"]),
         tests("Enrich", ["Enrich", "Streams", "Contracts", "JSON", "Bytes"]),
         .target(name: "KafkaTestBroker", path: "Tests/KafkaTestBroker"),
@@ -171,9 +171,8 @@ let package = Package(
         library(
             "EmbeddedFleet",
             [
-                "Gateway", "Enrich", "Encode", "Finetune", "FleetSettings", "LineFiles",
-                "Statistics",
-                "Streams", "Contracts", "JSON", "Bytes",
+                "Gateway", "Enrich", "Encode", "Finetune", "FleetSettings", "TextEncoding",
+                "LineFiles", "Statistics", "Streams", "Contracts", "JSON", "Bytes",
             ]),
 
         tests(

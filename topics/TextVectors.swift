@@ -41,17 +41,80 @@ public struct TextVector: BitwiseCopyable {
     }
 }
 
-/// The key of a vector in `text-vectors`.
-public enum TextVectorKey {
-    /// The hash of a text and of the identity of who made its vector: model, pooling and dimension.
-    public static func hash(of text: ByteSlice, encoder: UInt64) -> Hash128 {
+/// What a record of `text-vectors` is about, as its key says.
+///
+/// Beside the vectors stands what encode remembers across restarts: whom it owes one, and how far it
+/// has read its inputs with which encoder.
+public enum TextVectorSubject: Hashable, Sendable {
+    /// A vector: hash of the text and of who made it. 32 hexadecimal digits.
+    case vector(Hash128)
+    /// An item that waits for its vector: hash of its id. `item/` and 32 digits.
+    case item(Hash128)
+    /// A text on its way to one partition of domain-log. `text/` and 32 digits.
+    case text(Hash128)
+    /// A partition of `catalog`. `catalog/` and its number.
+    case catalog(Int)
+    /// A partition of `texts`. `texts/` and its number.
+    case texts(Int)
+
+    /// The vector of a text by an encoder.
+    public static func vector(of text: ByteSlice, encoder: UInt64) -> Hash128 {
         Hash128(text).combined(with: Hash128(encoder, 0))
     }
 
-    /// Writes 32 hexadecimal digits.
-    public static func append(_ hash: Hash128, to buffer: inout ByteBuffer) {
-        buffer.append(hexadecimal: hash.high)
-        buffer.append(hexadecimal: hash.low)
+    /// A text's way to a partition of domain-log.
+    public static func way(of text: ByteSlice, to partition: Int) -> Hash128 {
+        Hash128(text).combined(with: Hash128(UInt64(partition), 1))
+    }
+
+    /// nil where the key is none of these.
+    public init?(key: ByteSlice) {
+        func hash(behind prefix: Int) -> Hash128? {
+            guard key.count == prefix + 32,
+                let high = key.slice(prefix, prefix + 16).hexadecimal64,
+                let low = key.slice(prefix + 16, prefix + 32).hexadecimal64
+            else { return nil }
+            return Hash128(high: high, low: low)
+        }
+        func number(behind prefix: Int) -> Int? {
+            guard key.count <= prefix + 9 else { return nil }
+            return Int(key.slice(prefix, key.count).text)
+        }
+        if let hash = hash(behind: 0) {
+            self = .vector(hash)
+        } else if key.starts(with: "item/"), let hash = hash(behind: 5) {
+            self = .item(hash)
+        } else if key.starts(with: "text/"), let hash = hash(behind: 5) {
+            self = .text(hash)
+        } else if key.starts(with: "catalog/"), let number = number(behind: 8) {
+            self = .catalog(number)
+        } else if key.starts(with: "texts/"), let number = number(behind: 6) {
+            self = .texts(number)
+        } else {
+            return nil
+        }
+    }
+
+    public func appendKey(to buffer: inout ByteBuffer) {
+        func append(_ hash: Hash128) {
+            buffer.append(hexadecimal: hash.high)
+            buffer.append(hexadecimal: hash.low)
+        }
+        switch self {
+        case .vector(let hash): append(hash)
+        case .item(let hash):
+            buffer.append("item/" as StaticString)
+            append(hash)
+        case .text(let hash):
+            buffer.append("text/" as StaticString)
+            append(hash)
+        case .catalog(let partition):
+            buffer.append("catalog/" as StaticString)
+            buffer.appendJSON(Int64(partition))
+        case .texts(let partition):
+            buffer.append("texts/" as StaticString)
+            buffer.appendJSON(Int64(partition))
+        }
     }
 }
 
@@ -83,5 +146,12 @@ extension TextVector {
             throw vector.wrongValue(Place("vector"), "half-precision numbers in base64")
         }
         return TextVector(halves: halves.slice, encoder: encoder)
+    }
+}
+
+extension ByteSlice {
+    fileprivate func starts(with prefix: StaticString) -> Bool {
+        let length = prefix.utf8CodeUnitCount
+        return count >= length && slice(0, length).equals(prefix)
     }
 }

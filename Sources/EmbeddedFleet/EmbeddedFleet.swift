@@ -8,6 +8,7 @@ import Finetune
 import FleetSettings
 import Gateway
 import Streams
+import TextEncoding
 
 /// How an embedded fleet is laid out.
 public struct FleetLayout: Sendable, Equatable {
@@ -49,6 +50,8 @@ public final class EmbeddedFleet {
     public private(set) var enrich: EnrichWorker
     public private(set) var finetune: FinetuneWorker
     public private(set) var encode: Encode<MemoryLogClient>
+    /// Makes the texts' vectors, in encode's turns; nil where the settings want none.
+    public let maker: InlineVectorMaker?
     /// The input that is being appended; `nil` before `begin`.
     public private(set) var ingest: Ingest<MemoryLogClient>?
     private var input: IngestInput?
@@ -56,9 +59,10 @@ public final class EmbeddedFleet {
     /// - Parameters:
     ///   - log: has `layout.topics`, and may hold what an earlier run left.
     ///   - userHashKey: the key under which user ids are hashed; `nil` = the fixed one.
+    ///   - environment: where an encoder looks for its secret.
     public init(
         _ settings: FleetSettings, layout: FleetLayout, log: MemoryLog,
-        userHashKey: (UInt64, UInt64)? = nil
+        userHashKey: (UInt64, UInt64)? = nil, environment: [String: String] = [:]
     ) throws {
         self.settings = settings
         self.layout = layout
@@ -67,7 +71,10 @@ public final class EmbeddedFleet {
         try EmbeddedFleet.appendSettings(settings, layout, log)
         enrich = EmbeddedFleet.makeEnrich(settings, layout, log, userHashKey)
         finetune = EmbeddedFleet.makeFinetune(settings, layout, log)
-        encode = try EmbeddedFleet.makeEncode(settings, log)
+        maker = try settings.makeEncoder(environment: environment).map {
+            InlineVectorMaker($0, batch: Int(settings.integer("batch")))
+        }
+        encode = try EmbeddedFleet.makeEncode(settings, log, maker)
     }
 
     private static func client(
@@ -104,9 +111,11 @@ public final class EmbeddedFleet {
     }
 
     private static func makeEncode(
-        _ settings: FleetSettings, _ log: MemoryLog
+        _ settings: FleetSettings, _ log: MemoryLog, _ maker: InlineVectorMaker?
     ) throws -> Encode<MemoryLogClient> {
-        try Encode(client: client(settings, log, "encode", .catalog))
+        try Encode(
+            EncodeSettings(settings), client: client(settings, log, "encode", .catalog),
+            texts: client(settings, log, "encode-texts", .texts), maker: maker)
     }
 
     /// The first record of every domain-log partition is the settings; a later one where they changed.
@@ -154,9 +163,10 @@ public final class EmbeddedFleet {
         enrich.client.leave()
         finetune.client.leave()
         encode.client.leave()
+        encode.textsClient?.leave()
         enrich = EmbeddedFleet.makeEnrich(settings, layout, log, userHashKey)
         finetune = EmbeddedFleet.makeFinetune(settings, layout, log)
-        encode = try EmbeddedFleet.makeEncode(settings, log)
+        encode = try EmbeddedFleet.makeEncode(settings, log, maker)
         if let input { try begin(input) }
     }
 

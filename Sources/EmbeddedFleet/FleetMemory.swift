@@ -1,6 +1,7 @@
 // How much memory the caps of a fleet allow, and caps that fit: nothing that arrives may stop a worker,
 // so what does not fit is refused before the first record.
 
+import Encode
 import Enrich
 import Finetune
 import FleetSettings
@@ -32,6 +33,7 @@ public struct FleetMemory: Sendable {
                 "waiting_clicks_max",
             ]
         ),
+        ("encode", ["items_max", "queries_max"]),
         ("finetune", ["items_max", "queries_max", "open_impressions_max", "corrections_max"]),
     ]
 
@@ -68,6 +70,11 @@ public struct FleetMemory: Sendable {
         if role == "enrich" {
             let enrich = EnrichSettings(settings, domainLogPartitions: layout.domainLogPartitions)
             return Int64(enrich.caps.bytes(history: enrich.history) * layout.eventsPartitions)
+        }
+        if role == "encode" {
+            let dimension = Int(settings.integer("dimension"))
+            guard dimension > 0, settings.text("encoder") != "none" else { return 0 }
+            return Int64(EncodeSettings(settings).vectorBytes(dimension: dimension))
         }
         let step = FinetuneStep(
             caps: FinetuneCaps(settings), domainLogPartitions: layout.domainLogPartitions,

@@ -2,6 +2,7 @@
 
 import Bytes
 import Contracts
+import Encode
 import Enrich
 import Finetune
 import Gateway
@@ -54,6 +55,18 @@ extension EnrichSettings.Domain {
             settings.integer("attribution_window_s", domain: domain) * 1_000
         conversionWindowMilliseconds =
             settings.integer("conversion_window_s", domain: domain) * 1_000
+    }
+}
+
+extension EncodeSettings {
+    public init(_ settings: FleetSettings) {
+        self.init()
+        recordsPerTurn = min(
+            recordsPerTurn, Int(settings.integer("collect_records", role: "encode")))
+        // Settings are checked when they are read.
+        template = ItemTextTemplate(settings.text("template") ?? "") ?? ItemTextTemplate()
+        vectorsMaximum = settings.cap("items_max", "encode") + settings.cap("queries_max", "encode")
+        waysMaximum = settings.cap("queries_max", "encode") * 4
     }
 }
 

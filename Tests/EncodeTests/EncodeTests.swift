@@ -94,8 +94,8 @@ private func drain(_ encode: Encode<MemoryLogClient>) throws {
         let reasons = try records(log, .deadLetters, 0)
             .map { try JSONValue(parsing: $0)["reason"]!.text! }
         #expect(reasons.sorted() == ["invalid_json", "key_mismatch", "key_missing", "key_missing"])
-        #expect(encode.deadLetters == 4)
-        #expect(encode.items == 1)
+        #expect(encode.counts.deadLetters == 4)
+        #expect(encode.counts.items == 1)
     }
 
     @Test func `a new worker goes on where the last one stopped`() throws {

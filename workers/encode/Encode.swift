@@ -1,67 +1,133 @@
-// Encode: the catalog, item by item, into every partition of domain-log.
+// Encode: the catalog, item by item, into every partition of domain-log, with the vectors of its texts;
+// and the vectors of queries to the partitions that asked.
 
 import Bytes
 import Contracts
 import Streams
+import TextEncoding
 
-/// The job of the role encode; a member of its group, used from one thread.
+/// What encode has done since it was made.
+public struct EncodeCounts: Sendable, Equatable {
+    /// Records of the catalog written (once, however many partitions there are), deleted items among them.
+    public var items: Int64 = 0
+    /// Texts sent to a partition with their vector.
+    public var texts: Int64 = 0
+    public var deadLetters: Int64 = 0
+    /// Records whose vector was known already.
+    public var hits: Int64 = 0
+    /// Items that went without the vector of their text.
+    public var late: Int64 = 0
+
+    public init() {}
+}
+
+/// The job of the role encode; a member of its groups, used from one thread.
 ///
-/// An error from the log ends it, and a new one goes on where the last transaction ended.
+/// Every turn is a transaction: vectors, records, what is owed, positions. An error from the log ends
+/// the object, and a new one goes on where the last transaction ended.
 public final class Encode<Client: LogClient> {
-    private let settings: EncodeSettings
-    public let client: Client
-    private let reader = CatalogReader()
-    private let domainLogPartitions: Int
-    private let itemHeaders = OwnedHeaders([TopicContract.header(.domainLog)])
+    let settings: EncodeSettings
+    let catalog: Lane<Client>
+    let texts: Lane<Client>?
+    let maker: (any VectorMaker)?
+    let memory: VectorMemory
+    /// Who encodes: the hash of its identity, 0 = nobody.
+    let encoder: UInt64
+    let reader = CatalogReader()
+    let textReader = RecordReader()
+    let domainLogPartitions: Int
+    private let domainLogHeaders = OwnedHeaders([TopicContract.header(.domainLog)])
     private let deadLetterHeaders: OwnedHeaders
-    private let schema = Array(TopicContract.header(.catalog).value.utf8)
     private var letterHeaders = ByteBuffer()
     private var batch: [Record] = []
-    private var outbox = Outbox()
+    var outbox = Outbox()
+    var text = ByteBuffer()
 
-    /// Items written (once, however many partitions there are), deleted ones among them.
-    public private(set) var items: Int64 = 0
-    public private(set) var deadLetters: Int64 = 0
+    public internal(set) var counts = EncodeCounts()
+
+    /// The client of `catalog`.
+    public var client: Client { catalog.client }
+    /// The client of `texts`.
+    public var textsClient: Client? { texts?.client }
 
     /// - Parameters:
     ///   - client: consumes `catalog`.
+    ///   - texts: consumes `texts` in a group of its own; only needed where vectors are made.
+    ///   - maker: nil = no vectors.
     ///   - identity: headers that say which worker writes, for dead letters.
     public init(
-        _ settings: EncodeSettings = EncodeSettings(), client: Client,
-        identity: [(name: String, value: String)] = []
+        _ settings: EncodeSettings = EncodeSettings(), client: Client, texts: Client? = nil,
+        maker: (any VectorMaker)? = nil, identity: [(name: String, value: String)] = []
     ) throws {
         self.settings = settings
-        self.client = client
+        self.maker = maker
+        catalog = Lane(client, .catalog)
+        self.texts = texts.map { Lane($0, .texts) }
+        encoder = maker?.identity.hash ?? 0
+        memory = VectorMemory(settings, dimension: maker?.dimension ?? 0)
         domainLogPartitions = try client.partitionCount(Topic.domainLog)
         deadLetterHeaders = OwnedHeaders([TopicContract.header(.deadLetters)] + identity)
     }
 
-    /// Takes what is there; returns how many records of `catalog` that were.
+    /// Items and texts that wait for their vectors.
+    public var owed: Int {
+        maker == nil ? 0 : memory.items.liveRows + memory.owedWays
+    }
+
+    /// Distinct texts whose vectors are known.
+    public var vectors: Int { memory.vectors.liveRows }
+
+    /// Takes what is there; returns how many records were taken from the inputs, or written because
+    /// their vector has come.
     ///
     /// A change of assignment is handled first and counts as 0 records; call again.
     @discardableResult
     public func turn() throws -> Int {
+        keepWhatWasMade(patienceMilliseconds: 0)
+        var taken = try turn(catalog)
+        if let texts { taken += try turn(texts) }
+        if taken > 0 { maker?.recordsCame() }
+        taken += try pay(catalog)
+        if let texts { taken += try pay(texts) }
+        return taken
+    }
+
+    private func turn(_ lane: Lane<Client>) throws -> Int {
         batch.removeAll(keepingCapacity: true)
-        switch try client.collect(limit: settings.recordsPerTurn, into: &batch) {
+        switch try lane.client.collect(limit: settings.recordsPerTurn, into: &batch) {
         case .assigned(let partitions):
-            for partition in partitions {
-                let next = try client.committedOffset(partition: partition)
-                try client.start(
-                    partition: partition, at: next ?? client.startOffset(partition: partition))
-            }
+            try assign(lane, partitions)
             return 0
-        case .revoked: return 0
+        case .revoked:
+            lane.revoke()
+            return 0
         case .records:
+            lane.isIdle = batch.isEmpty
             guard !batch.isEmpty else { return 0 }
+            requestVectors(of: batch, lane)
             outbox.removeAll()
-            for record in batch { append(record) }
-            try client.commit(outbox, positions: positions())
+            memory.flush(&outbox)
+            for record in batch {
+                lane.next[record.partition] = record.offset + 1
+                append(record, lane)
+            }
+            for partition in lane.needsMark.sorted() {
+                guard batch.contains(where: { $0.partition == partition }) else { continue }
+                lane.needsMark.remove(partition)
+                memory.mark(
+                    lane.subject(partition),
+                    ReadingMark(
+                        encoder: identity(of: lane),
+                        deliveredBefore: lane.deliveredBefore[partition] ?? 0),
+                    &outbox)
+            }
+            try lane.client.commit(outbox, positions: positions(of: batch))
             return batch.count
         }
     }
 
     /// Where the group goes on: behind the last record of each partition in the batch.
-    private func positions() -> [InputPosition] {
+    private func positions(of batch: [Record]) -> [InputPosition] {
         var positions: [InputPosition] = []
         for record in batch {
             if let at = positions.firstIndex(where: { $0.partition == record.partition }) {
@@ -74,62 +140,258 @@ public final class Encode<Client: LogClient> {
         return positions
     }
 
-    private func append(_ record: Record) {
+    // Reading an input from where it was left, or from its beginning for a new encoder
+
+    private func assign(_ lane: Lane<Client>, _ partitions: [Int]) throws {
+        lane.revoke()
+        // A worker that never made vectors has nothing to remember, unless an earlier one did.
+        try memory.catchUp(lane.client)
+        for partition in partitions {
+            let committed = try lane.client.committedOffset(partition: partition)
+            let first = try lane.client.startOffset(partition: partition)
+            let mark = memory.marks[lane.subject(partition)]
+            var next = committed ?? first
+            var deliveredBefore = mark?.deliveredBefore ?? 0
+            if mark?.encoder ?? 0 != identity(of: lane) {
+                // Everything is encoded again, of texts and items that the topics still hold. Where
+                // nobody encodes, there is nothing to do again.
+                if maker != nil {
+                    deliveredBefore = max(deliveredBefore, committed ?? 0)
+                    next = first
+                }
+                lane.needsMark.insert(partition)
+            }
+            lane.next[partition] = next
+            lane.deliveredBefore[partition] = deliveredBefore
+            try lane.client.start(partition: partition, at: next)
+        }
+        collectDebts(lane)
+    }
+
+    /// What the vectors of an input depend on; 0 where nobody encodes.
+    private func identity(of lane: Lane<Client>) -> UInt64 {
+        guard maker != nil, lane.topic == .catalog else { return encoder }
+        return Hash128(encoder, settings.template.hash).low
+    }
+
+    /// Debts behind the position are found again when the records there are read.
+    private func collectDebts(_ lane: Lane<Client>) {
+        guard maker != nil else { return }
+        func collect(_ table: Table<Debt>, _ subject: (Hash128) -> TextVectorSubject) {
+            for row in 0..<table.rowLimit where table.isLive(row) {
+                let debt = table[row].pointee
+                guard !debt.isPaid, debt.offset < lane.next[Int(debt.partition)] ?? 0 else {
+                    continue
+                }
+                lane.owe(
+                    subject(table.key(row)), offset: debt.offset, partition: Int(debt.partition))
+            }
+        }
+        if lane.topic == .catalog {
+            collect(memory.items) { .item($0) }
+        } else {
+            collect(memory.ways) { .text($0) }
+        }
+        for partition in lane.owed.keys { lane.owed[partition]!.sort { $0.offset < $1.offset } }
+    }
+
+    // Records of the inputs
+
+    /// Asks for what is missing and waits a moment for it, unless others wait already.
+    private func requestVectors(of batch: [Record], _ lane: Lane<Client>) {
+        guard let maker, catalog.owesNothing, texts?.owesNothing ?? true, !maker.isFailing else {
+            return
+        }
+        var hasAsked = false
+        for record in batch {
+            guard maker.room > 0 else { break }
+            guard record.offset >= lane.deliveredBefore[record.partition] ?? 0,
+                let value = record.value, readText(value, lane)
+            else { continue }
+            let key = TextVectorSubject.vector(of: text.slice, encoder: encoder)
+            guard memory.vectors.find(key) == nil else { continue }
+            maker.request(key, text.slice)
+            hasAsked = true
+        }
+        guard hasAsked else { return }
+        keepWhatWasMade(patienceMilliseconds: settings.patienceMilliseconds)
+    }
+
+    func keepWhatWasMade(patienceMilliseconds: Int) {
+        guard let maker else { return }
+        for made in maker.take(patienceMilliseconds: patienceMilliseconds) { memory.keep(made) }
+    }
+
+    /// Puts the text of a record into `text`; false where it has none.
+    func readText(_ value: ByteSlice, _ lane: Lane<Client>) -> Bool {
+        if lane.topic == .catalog {
+            guard (try? reader.read(value)) != nil else { return false }
+            settings.template.write(reader.item, to: &text)
+        } else {
+            guard let record = try? textReader.text(value) else { return false }
+            text.removeAll()
+            text.append(record.text)
+        }
+        return !text.slice.isEmpty
+    }
+
+    private func append(_ record: Record, _ lane: Lane<Client>) {
+        let isAgain = record.offset < lane.deliveredBefore[record.partition] ?? 0
         do throws(ContractError) {
-            guard let key = record.key, !key.isEmpty, key.count <= Limit.idBytes else {
-                throw ContractError(
-                    .key_missing, path: "",
-                    "The key must be the item_id, 1 to \(Limit.idBytes) bytes.")
+            if lane.topic == .catalog {
+                try appendItem(record, isAgain: isAgain)
+            } else {
+                try appendText(record)
             }
-            guard let value = record.value else {
-                let bounds = Limit.time_ms
-                let time = min(max(record.timestamp, bounds.lowerBound), bounds.upperBound)
-                appendItem(Item(CatalogItem(item_id: key, time_ms: time), deleted: true))
-                return
-            }
-            if let schema = record.headers.first("coldstream-schema"),
-                !self.schema.lend({ $0.equals(schema) })
-            {
-                throw ContractError(
-                    .unknown_version, path: "",
-                    "The header coldstream-schema is \(schema.text); this worker reads another version."
-                )
-            }
-            try reader.read(value)
-            guard reader.item.item_id.equals(key) else {
-                throw ContractError(
-                    .key_mismatch, path: "/item_id",
-                    "The key differs from the item_id; it must be equal to it.")
-            }
-            appendItem(Item(reader.item))
         } catch {
-            appendDeadLetter(error, record)
+            if !isAgain { appendDeadLetter(error, record, lane.topic) }
         }
     }
 
+    private func appendItem(_ record: Record, isAgain: Bool) throws(ContractError) {
+        guard let key = record.key, !key.isEmpty, key.count <= Limit.idBytes else {
+            throw ContractError(
+                .key_missing, path: "",
+                "The key must be the item_id, 1 to \(Limit.idBytes) bytes.")
+        }
+        let id = Hash128(key)
+        guard let value = record.value else {
+            memory.paidItem(id, &outbox)
+            if isAgain { return }
+            let bounds = Limit.time_ms
+            let time = min(max(record.timestamp, bounds.lowerBound), bounds.upperBound)
+            write(Item(CatalogItem(item_id: key, time_ms: time), deleted: true))
+            return
+        }
+        try checkSchema(record, .catalog)
+        try reader.read(value)
+        guard reader.item.item_id.equals(key) else {
+            throw ContractError(
+                .key_mismatch, path: "/item_id",
+                "The key differs from the item_id; it must be equal to it.")
+        }
+        guard maker != nil else {
+            write(Item(reader.item))
+            return
+        }
+        settings.template.write(reader.item, to: &text)
+        guard !text.slice.isEmpty else {
+            memory.paidItem(id, &outbox)
+            if !isAgain { write(Item(reader.item)) }
+            return
+        }
+        let vector = TextVectorSubject.vector(of: text.slice, encoder: encoder)
+        // Of what is read again only the newest record goes out, with its vector: finetune keeps what it
+        // knows until then.
+        if !isAgain, let halves = memory.vector(vector) {
+            counts.hits += 1
+            memory.paidItem(id, &outbox)
+            write(Item(reader.item, vector: textVector(halves)))
+            return
+        }
+        // In time, though without its vector.
+        if !isAgain {
+            counts.late += 1
+            write(Item(reader.item))
+        }
+        owe(.item(id), record, catalog)
+    }
+
+    private func appendText(_ record: Record) throws(ContractError) {
+        guard let value = record.value, maker != nil else { return }
+        try checkSchema(record, .texts)
+        let asked = try textReader.text(value)
+        guard !asked.text.isEmpty else { return }
+        let vector = TextVectorSubject.vector(of: asked.text, encoder: encoder)
+        for partition in targets(of: asked) {
+            let way = TextVectorSubject.way(of: asked.text, to: partition)
+            if let row = memory.ways.find(way), memory.ways[row].pointee.isPaid,
+                memory.ways[row].pointee.encoder == encoder
+            {
+                memory.ways.touch(row)
+                continue
+            }
+            if let halves = memory.vector(vector) {
+                counts.hits += 1
+                write(asked, textVector(halves), to: partition)
+                memory.paidText(way, encoder: encoder, &outbox)
+            } else {
+                owe(.text(way), record, texts!)
+            }
+        }
+    }
+
+    /// Where a text is wanted: in the partition of the domain that asks.
+    func targets(of text: TextRecord) -> Range<Int> {
+        guard let domain = text.domain else { return 0..<domainLogPartitions }
+        let partition = Murmur2.partition(domain, of: domainLogPartitions)
+        return partition..<partition + 1
+    }
+
+    private func owe(_ subject: TextVectorSubject, _ record: Record, _ lane: Lane<Client>) {
+        memory.owe(
+            subject,
+            Debt(encoder: encoder, offset: record.offset, partition: Int64(record.partition)),
+            &outbox)
+        lane.owe(subject, offset: record.offset, partition: record.partition)
+    }
+
+    private func checkSchema(_ record: Record, _ topic: Topic) throws(ContractError) {
+        guard let schema = record.headers.first("coldstream-schema") else { return }
+        let ours = TopicContract.header(topic).value
+        guard ours.lend({ $0.equals(schema) }) else {
+            throw ContractError(
+                .unknown_version, path: "",
+                "The header coldstream-schema is \(schema.text); this worker reads another version."
+            )
+        }
+    }
+
+    /// A vector of zeros is none.
+    func textVector(_ halves: ByteSlice) -> TextVector? {
+        for i in 0..<halves.count where halves[i] & (i & 1 == 1 ? 0x7F : 0xFF) != 0 {
+            return TextVector(halves: halves, encoder: encoder)
+        }
+        return nil
+    }
+
+    // Writing
+
     /// Writes the item to every partition: which domains it is for, finetune decides by the list.
-    ///
-    /// Vectors of the item's texts join here: those that `text-vectors` lacks are computed and written
-    /// in the same transaction, ahead of the item.
-    private func appendItem(_ item: Item) {
-        items += 1
+    func write(_ item: Item) {
+        counts.items += 1
         for partition in 0..<domainLogPartitions {
             outbox.begin(Topic.domainLog, partition: partition, hasKey: false)
             outbox.beginValue()
             item.append(to: &outbox.bytes)
-            outbox.end(headers: itemHeaders.headers)
+            outbox.end(headers: domainLogHeaders.headers)
         }
     }
 
-    private func appendDeadLetter(_ error: ContractError, _ record: Record) {
-        deadLetters += 1
+    func write(_ asked: TextRecord, _ vector: TextVector?, to partition: Int) {
+        // Without a vector the partition has the text from enrich already.
+        guard let vector else { return }
+        counts.texts += 1
+        var record = Text()
+        record.time_ms = asked.time_ms
+        record.hash = asked.hash
+        record.text = asked.text
+        record.vector = vector
+        outbox.begin(Topic.domainLog, partition: partition, hasKey: false)
+        outbox.beginValue()
+        record.append(to: &outbox.bytes)
+        outbox.end(headers: domainLogHeaders.headers)
+    }
+
+    private func appendDeadLetter(_ error: ContractError, _ record: Record, _ topic: Topic) {
+        counts.deadLetters += 1
         letterHeaders.removeAll()
         letterHeaders.append(deadLetterHeaders.headers.encoded)
         Headers.append("coldstream-offset", "\(record.offset)", to: &letterHeaders)
         Headers.append("coldstream-timestamp", "\(record.timestamp)", to: &letterHeaders)
         letterHeaders.append(record.headers.encoded)
         error.message.lend { message in
-            Topic.catalog.name.lend { topic in
+            topic.name.lend { topic in
                 var letter = DeadLetter(
                     error.reason, message: message, topic: topic, key: record.key,
                     value: record.value)
