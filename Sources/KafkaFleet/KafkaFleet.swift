@@ -45,11 +45,24 @@ public struct KafkaFleet: Sendable {
         topics = TopicNames(fleet: settings.fleet, mapping: mapping)
     }
 
+    /// What each role writes in transactions.
+    private static let outputs: [String: [Topic]] = [
+        "enrich": [.domainLog, .texts, .deadLetters, .checkpoints],
+        "finetune": [
+            .scores, .domainStatistics, .evaluations, .examples, .domainLog, .deadLetters,
+            .checkpoints,
+        ],
+        "encode": [.domainLog, .textVectors, .texts, .deadLetters],
+        "gateway": [.events, .catalog, .deadLetters, .checkpoints],
+        "settings": [.domainLog, .checkpoints],
+    ]
+
     /// One slot's place on the cluster.
     public func place(role: String, slot: Int) -> KafkaLogSettings {
         var place = KafkaLogSettings(
             client: client, fleet: settings.fleet, role: role, slot: slot, topics: topics)
         place.guarantee = guarantee
+        place.outputs = Self.outputs[role] ?? []
         if settingsRoles.contains(role) {
             place.collectMinimumMilliseconds = Int(settings.integer("collect_min_ms", role: role))
             place.collectMaximumMilliseconds = Int(settings.integer("collect_max_ms", role: role))

@@ -26,6 +26,9 @@ final class ClientEvents {
     /// The newest error that concerns the client as a whole, such as a refused connection.
     var lastError: KafkaError?
 
+    /// How often a broker's connection broke, or none was left.
+    var connectionsLost = 0
+
     /// Rebalances that `poll` has not returned yet, oldest first.
     var rebalances: [Rebalance] = []
 
@@ -209,6 +212,11 @@ private func keepError(
     let error = KafkaError(
         "talk to the cluster", rd_kafka_resp_err_t(code),
         reason: reason.map { String(cString: $0) }, .harmless, events.redaction)
+    if code == RD_KAFKA_RESP_ERR__TRANSPORT.rawValue
+        || code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN.rawValue
+    {
+        events.connectionsLost += 1
+    }
     // "All brokers are down" says less than the refusal that led to it.
     if code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN.rawValue, events.lastError != nil { return }
     events.lastError = error

@@ -130,6 +130,13 @@ public final class Offsets {
         try committedReader.committed(partitions, timeoutMilliseconds: timeoutMilliseconds)
     }
 
+    /// The group's committed offsets, whatever open transactions are about to commit.
+    public func committedIgnoringPending(
+        _ partitions: [TopicPartition], timeoutMilliseconds: Int = 10_000
+    ) throws(KafkaError) -> [TopicPartition: Int64] {
+        try uncommittedReader.committed(partitions, timeoutMilliseconds: timeoutMilliseconds)
+    }
+
     /// How far a read-committed reader that stands at `positions` is behind.
     ///
     /// Where offsets differ it looks whether there is a record at all between them: markers alone are

@@ -36,6 +36,13 @@ public protocol LogClient: AnyObject {
     /// The group's committed offset of an input partition.
     func committedOffset(partition: Int) throws -> Int64?
 
+    /// Told what a partition's position record says, which was committed together with its offset.
+    /// Returns the committed offset that counts now.
+    ///
+    /// Only differs from `committed` where the log knows that the offset's half of a transaction is
+    /// still undecided.
+    func settle(partition: Int, committed: Int64?, position: Int64?) throws -> Int64?
+
     /// The first offset that the input partition still has.
     func startOffset(partition: Int) throws -> Int64
 
@@ -45,6 +52,12 @@ public protocol LogClient: AnyObject {
         _ topic: Topic, partition: Int, from first: Int64?, upTo end: Int64?,
         _ body: (Record) throws -> Void
     ) throws where Topic.RawValue == UInt16
+}
+
+extension LogClient {
+    public func settle(partition: Int, committed: Int64?, position: Int64?) throws -> Int64? {
+        committed
+    }
 }
 
 /// The next offset to read of one input partition.

@@ -54,6 +54,8 @@ extension StepWorker {
         do {
             let state = role.makeState(partition: partition)
             let found = try readCheckpoint(of: partition, into: state.tables)
+            let committed = try client.settle(
+                partition: partition, committed: committed, position: found.position?.next)
             guard found.position?.next == committed else {
                 throw StateError(
                     "the group's committed offset is \(committed.map(String.init) ?? "none") but its "

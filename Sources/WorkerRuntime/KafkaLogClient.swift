@@ -42,6 +42,8 @@ public final class KafkaLogClient: LogClient {
     /// Whether the group has told this worker its partitions, were it none.
     public private(set) var hasAssignment = false
 
+    /// Partitions whose committed offset waits for a transaction that seems to hang.
+    private var pending: Set<Int> = []
     /// What the commit that is under way, or has failed, was to commit.
     public private(set) var uncommitted: [InputPosition] = []
 
@@ -70,6 +72,20 @@ public final class KafkaLogClient: LogClient {
         member.queueBytes = settings.queueBytes
         member.reportsEnds = true
         consumer = try Consumer(member)
+        try abortRemains()
+    }
+
+    /// Ends what the slot's last process has left open where it writes, before anything is committed.
+    private func abortRemains() throws {
+        guard case .transactions(let producer) = output else { return }
+        var places: [TopicPartition] = []
+        for topic in settings.outputs {
+            let topic = try self.topic(topic.rawValue)
+            places += (0..<topic.partitionCount).map { TopicPartition(topic.name, $0) }
+        }
+        // Some may be open by other slots, and stay as they are.
+        let open = try offsets.offsets(of: places).filter { !$0.value.isSettled }
+        try producer.abortRemains(in: open.keys.sorted())
     }
 
     private static func makeOutput(
@@ -292,10 +308,33 @@ public final class KafkaLogClient: LogClient {
 
     public func committedOffset(partition: Int) throws -> Int64? {
         let place = TopicPartition(inputName, partition)
+        pending.remove(partition)
         // A transaction that the slot's last process left open is settled by now; another slot's may
         // take until its timeout.
-        return try consumer.committed(
-            [place], timeoutMilliseconds: settings.recoveryStallMilliseconds)[place]
+        do {
+            return try consumer.committed(
+                [place], timeoutMilliseconds: settings.hangingMilliseconds)[place]
+        } catch {
+            // Who answers without regard to open transactions shows that one of them is why.
+            let offset = try offsets.committedIgnoringPending([place])[place]
+            pending.insert(partition)
+            return offset
+        }
+    }
+
+    /// The group's offset waits for a transaction that nobody will end (KAFKA-20734). What this slot's
+    /// last process left undecided is decided here, as its position record was: that is visible, then
+    /// so is what was committed with it; or not, then nothing is.
+    public func settle(partition: Int, committed: Int64?, position: Int64?) throws -> Int64? {
+        guard pending.remove(partition) != nil, case .transactions(let producer) = output else {
+            return committed
+        }
+        let isVisible = position.map { $0 > committed ?? -1 } ?? false
+        let settled = isVisible ? position : committed
+        var transaction = try producer.begin()
+        try transaction.send([Position(inputName, partition, settled ?? 0)], of: consumer)
+        if isVisible { try transaction.commit() } else { try transaction.abort() }
+        return settled
     }
 
     public func startOffset(partition: Int) throws -> Int64 {
@@ -396,7 +435,8 @@ public final class KafkaLogClient: LogClient {
         let why =
             bounds.map {
                 $0.committedEnd < stop
-                    ? "a transaction is open there at offset \($0.committedEnd)"
+                    ? "a transaction is open there at offset \($0.committedEnd): start the slot that "
+                        + "left it, or end it with kafka-transactions.sh"
                     : "the log goes on to offset \($0.end) and no transaction is open"
             } ?? "the broker does not answer"
         return KafkaLogError(

@@ -34,6 +34,9 @@ public struct KafkaLogSettings: Sendable {
     /// `<fleet>.<role>.<slot>`: transactional id and group instance id. Stable: a process that takes the
     /// slot over aborts what the last one left open, and gets its partitions without a rebalance.
     public var slotName: String
+    /// What the slot writes to, checkpoints included: where a start looks for what the last process has
+    /// left open.
+    public var outputs: [Topic] = []
     public var guarantee = Guarantee.exactlyOnce
     /// Records are collected until the fetch queue is empty, at the earliest and at the latest so long
     /// after the first.
@@ -43,6 +46,9 @@ public struct KafkaLogSettings: Sendable {
     public var idleMilliseconds = 50
     public var sessionTimeoutMilliseconds = 6_000
     public var transactionTimeoutMilliseconds = 5_000
+    /// After so long the transaction that a group's offset waits for counts as one that nobody will
+    /// end: longer than the transaction's timeout and a broker's search for such transactions (10 s).
+    public var hangingMilliseconds = 20_000
     /// How long a recovery may go without a record before it is given up: longer than a dead worker's
     /// transaction stays open.
     public var recoveryStallMilliseconds = 60_000

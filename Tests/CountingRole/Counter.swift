@@ -71,6 +71,8 @@ public struct CountingProcess: Sendable {
             slot: slot)
         settings.guarantee = guarantee
         settings.queueBytes = 32 << 20
+        settings.outputs = [.scores, .checkpoints]
+        settings.hangingMilliseconds = 8_000
         return settings
     }
 

@@ -21,7 +21,7 @@ final class Fleet {
     let topics: TopicNames
     private let producer: IdempotentProducer
     private let offsets: Offsets
-    private var produced = 0
+    private(set) var produced = 0
     private var children: [Int: (id: pid_t, words: [String])] = [:]
     private(set) var exits: [Int32] = []
     private var drained: [(slot: Int, words: [String])] = []
@@ -161,12 +161,13 @@ final class Fleet {
         return sum
     }
 
-    /// Appends records and tends the fleet until it has committed some of them; proof that it works.
-    func feedAndProveWork(_ count: Int, within seconds: Int = 60) throws {
+    /// Appends records and tends the fleet until it has committed some of them; whether it works.
+    @discardableResult
+    func feedAndProveWork(_ count: Int, within seconds: Int = 60) throws -> Bool {
         let start = try progress()
         let more = Int64(count / 10)
         try feed(count)
-        try until(seconds, "progress beyond \(start)") {
+        return try until(seconds, "progress beyond \(start)") {
             try self.tend()
             return try self.progress() >= start + more
         }
@@ -195,17 +196,37 @@ final class Fleet {
         }
     }
 
-    private func until(_ seconds: Int, _ what: String, _ condition: () throws -> Bool) throws {
+    /// Waits until no transaction is open in any topic: a read-committed reader ends where an
+    /// uncommitted one does.
+    func settle() throws {
+        try until(30, "end of the open transactions") {
+            try !self.hasOpenTransactions(.scores, 3)
+                && !self.hasOpenTransactions(.checkpoints, self.partitions)
+        }
+    }
+
+    @discardableResult
+    private func until(
+        _ seconds: Int, _ what: String, _ condition: () throws -> Bool
+    ) throws -> Bool {
         let deadline = ContinuousClock.now + .seconds(seconds)
         var last: (any Error)?
         while ContinuousClock.now < deadline {
             do {
-                if try condition() { return }
+                if try condition() { return true }
             } catch let error as KafkaError where error.remedy == .retry { last = error }
         }
         Issue.record(
             "no \(what) in \(seconds) s; \(last.map { "\($0)" } ?? "no error"); \(exits); \(newestLines)"
         )
+        return false
+    }
+
+    /// Whether a read-committed reader of a topic ends before an uncommitted one, anywhere.
+    func hasOpenTransactions(_ topic: Topic, _ partitions: Int) throws -> Bool {
+        let places = (0..<partitions).map { TopicPartition(topics[topic], $0) }
+        return try offsets.offsets(of: places, timeoutMilliseconds: 30_000).values
+            .contains { !$0.isSettled }
     }
 
     // The judge
