@@ -149,6 +149,12 @@ let package = Package(
                 "FleetSettings", "WorkerRuntime", "KafkaTransactions", "KafkaTestBroker", "Streams",
                 "Contracts", "JSON", "Bytes",
             ]),
+        tests(
+            "KafkaSecurity",
+            [
+                "coldstream", "KafkaFleet", "KafkaTransactions", "KafkaTestBroker", "WorkerRuntime",
+                "FleetSettings", "Contracts", "JSON", "CRdKafka",
+            ]),
         tests("KafkaTransactions", ["KafkaTransactions", "CRdKafka", "Bytes", "KafkaTestBroker"]),
         tests("CommandLineArguments", ["CommandLineArguments"]),
         tests("LineFiles", ["LineFiles", "Bytes"]),

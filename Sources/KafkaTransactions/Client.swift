@@ -41,6 +41,9 @@ final class ClientEvents {
     var failedDeliveries = 0
     var firstFailure: KafkaError?
 
+    /// What a refused log-in may come from, other than a wrong password.
+    var authenticationHint: String?
+
     init(_ redaction: Redaction) { self.redaction = redaction }
 
     static func of(_ opaque: UnsafeMutableRawPointer?) -> ClientEvents {
@@ -76,6 +79,7 @@ final class Client {
             throw KafkaError.settings("use this library", refusal)
         }
         let events = ClientEvents(properties.redaction)
+        if properties.usesSCRAM { events.authenticationHint = LibraryVersion.running.scramLimit }
         let configuration = Configuration()
         try configuration.set(preferred, events.redaction)
         try configuration.set(properties.settings, events.redaction)
@@ -209,9 +213,13 @@ private func keepError(
     _ opaque: UnsafeMutableRawPointer?
 ) {
     let events = ClientEvents.of(opaque)
+    var reason = reason.map { String(cString: $0) }
+    if code == RD_KAFKA_RESP_ERR__AUTHENTICATION.rawValue, let hint = events.authenticationHint {
+        reason = (reason.map { $0 + "; " } ?? "") + hint
+    }
     let error = KafkaError(
-        "talk to the cluster", rd_kafka_resp_err_t(code),
-        reason: reason.map { String(cString: $0) }, .harmless, events.redaction)
+        "talk to the cluster", rd_kafka_resp_err_t(code), reason: reason, .harmless,
+        events.redaction)
     if code == RD_KAFKA_RESP_ERR__TRANSPORT.rawValue
         || code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN.rawValue
     {

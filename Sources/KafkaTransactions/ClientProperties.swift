@@ -30,6 +30,12 @@ public struct ClientProperties: Sendable, Equatable {
         settings[key].map { Redaction.isSecret(key) ? Redaction.mark : $0 }
     }
 
+    /// Whether we log in by a password that is never sent.
+    public var usesSCRAM: Bool {
+        (settings["sasl.mechanisms"] ?? settings["sasl.mechanism"] ?? "").uppercased()
+            .hasPrefix("SCRAM")
+    }
+
     var redaction: Redaction {
         Redaction(settings.filter { Redaction.isSecret($0.key) }.map(\.value))
     }

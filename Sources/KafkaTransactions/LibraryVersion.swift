@@ -39,6 +39,17 @@ public struct LibraryVersion: Equatable, Comparable, Sendable, CustomStringConve
             "librdkafka \(self) \(defect); install \(next) or newer (and not 2.5.0, 2.6.0 or 2.10.0)"
     }
 
+    /// Why this version cannot log in by SCRAM at a broker of Kafka 4; nil where it can.
+    ///
+    /// It sends the client's part of a nonce twice, which brokers up to 3.9 let pass. Source:
+    /// librdkafka's pull request 4895.
+    public var scramLimit: String? {
+        guard self < LibraryVersion(2, 6, 1) else { return nil }
+        return
+            "librdkafka \(self) cannot log in by SCRAM at Kafka 4 or newer, even with the right password; "
+            + "install 2.6.1 or newer, or use SASL/PLAIN over TLS or client certificates"
+    }
+
     public var description: String { "\(major).\(minor).\(patch)" }
 
     public static func < (a: LibraryVersion, b: LibraryVersion) -> Bool {

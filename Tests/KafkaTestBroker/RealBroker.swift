@@ -18,6 +18,7 @@ public final class RealBroker: Sendable {
     /// What went wrong with a broker.
     public struct Failure: Error, CustomStringConvertible {
         public let description: String
+        public init(description: String) { self.description = description }
     }
 
     public let port: Int
@@ -35,10 +36,13 @@ public final class RealBroker: Sendable {
     /// Starts a broker in a new temporary folder and waits until it answers.
     ///
     /// - Parameters:
+    ///   - port: from `freePort`; nil: any.
     ///   - settings: lines of server.properties.
     ///   - arguments: further arguments of `ops/kafka start`.
-    public init(settings: [String: String] = [:], arguments: [String] = []) throws {
-        port = Self.freePort()
+    public init(
+        port: Int? = nil, settings: [String: String] = [:], arguments: [String] = []
+    ) throws {
+        self.port = port ?? Self.freePort()
         folder = NSTemporaryDirectory() + "coldstream-broker-\(UUID().uuidString)"
         extraArguments =
             settings.sorted { $0.key < $1.key }.flatMap { ["--set", "\($0.key)=\($0.value)"] }
@@ -90,7 +94,7 @@ public final class RealBroker: Sendable {
     }
 
     /// The package's folder, which holds `ops/`.
-    private static let package = URL(fileURLWithPath: #filePath)
+    public static let package = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
     /// Runs `ops/kafka` and waits for it. Its complaints go through a file: a pipe would stay open as
@@ -129,7 +133,7 @@ public final class RealBroker: Sendable {
     }
 
     /// A port that is free together with the next one.
-    private static func freePort() -> Int {
+    public static func freePort() -> Int {
         var random = SystemRandomNumberGenerator()
         while true {
             let port = Int.random(in: 20_000..<32_000, using: &random)

@@ -41,3 +41,23 @@ import Testing
         #expect(BrokerFeatures(versions: [28: 0...2]).fencesByGeneration == false)
     }
 }
+
+@Suite struct ScramLimitTests {
+    @Test func `SCRAM at Kafka 4 needs librdkafka 2_6_1`() {
+        #expect(LibraryVersion(2, 0, 2).scramLimit?.contains("2.6.1") == true)
+        #expect(LibraryVersion(2, 6, 0).scramLimit != nil)
+        #expect(LibraryVersion(2, 6, 1).scramLimit == nil)
+    }
+
+    @Test func `SCRAM is told from other log-ins in both spellings`() throws {
+        func uses(_ key: String, _ mechanism: String) throws -> Bool {
+            try ClientProperties(
+                entries: ["bootstrap.servers": "h:1", key: mechanism], source: "test"
+            ).usesSCRAM
+        }
+        #expect(try uses("sasl.mechanism", "SCRAM-SHA-512"))
+        #expect(try uses("sasl.mechanisms", "scram-sha-256"))
+        #expect(try !uses("sasl.mechanism", "PLAIN"))
+        #expect(!ClientProperties(bootstrapServers: "h:1").usesSCRAM)
+    }
+}

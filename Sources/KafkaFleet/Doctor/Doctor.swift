@@ -155,6 +155,10 @@ public struct Doctor {
         if let refusal = version.refusal {
             return Finding("librdkafka", .failed, refusal, "install another librdkafka")
         }
+        if fleet.client.usesSCRAM, let limit = version.scramLimit {
+            return Finding(
+                "librdkafka", .warning, limit, "do so before the brokers are upgraded to Kafka 4")
+        }
         guard version < LibraryVersion(2, 2, 0) else {
             return Finding("librdkafka", .ok, "librdkafka \(version)")
         }
