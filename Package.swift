@@ -72,9 +72,11 @@ let package = Package(
 
         // Text into vectors.
         library(
-            "TextEncoding", ["DeterministicMath", "Bytes"],
+            "TextEncoding", ["Tensors", "JSON", "DeterministicMath", "Bytes"],
             resources: [.embedInCode("unicode")]),
-        tests("TextEncoding", ["TextEncoding", "Bytes"], resources: [.copy("golden")]),
+        tests(
+            "TextEncoding", ["TextEncoding", "Tensors", "LineFiles", "DeterministicMath", "JSON", "Bytes"],
+            resources: [.copy("golden")]),
 
         // The network.
         library("RankingModel", ["Tensors", "DeterministicMath", "Statistics", "JSON", "Bytes"]),
@@ -216,7 +218,7 @@ let package = Package(
             dependencies: [
                 "CommandLineArguments", "EmbeddedFleet", "EventMapping", "FleetSettings", "Gateway",
                 "ModelStudies", "RankingModel", "Reports", "Simulation", "Streams", "Contracts",
-                "Tensors", "LineFiles", "JSON", "Bytes",
+                "Tensors", "TextEncoding", "DeterministicMath", "LineFiles", "JSON", "Bytes",
                 "KafkaFleet", "KafkaBenchmarks", "KafkaTransactions", "WorkerRuntime",
             ],
             path: "Sources/coldstream"),

@@ -183,6 +183,36 @@ public enum Kernels {
         }
     }
 
+    /// y = gelu(y + bias) for every row, with the exact formula x (1 + erf(x/√2)) / 2.
+    public static func addBiasGelu(
+        _ y: UnsafeMutablePointer<Float>, stride: Int, rows: Int, columns: Int,
+        bias: UnsafePointer<Float>
+    ) {
+        if isWide {
+            VectorKernelsWide.addBiasGelu(
+                y, stride: stride, rows: rows, columns: columns, bias: bias)
+        } else {
+            VectorKernels.addBiasGelu(y, stride: stride, rows: rows, columns: columns, bias: bias)
+        }
+    }
+
+    /// y = layer norm of y + bias + residual; see VectorKernels.
+    public static func addResidualNorm(
+        _ y: UnsafeMutablePointer<Float>, rows: Int, columns: Int, bias: UnsafePointer<Float>,
+        residual: UnsafePointer<Float>, gamma: UnsafePointer<Float>, beta: UnsafePointer<Float>,
+        epsilon: Float
+    ) {
+        if isWide {
+            VectorKernelsWide.addResidualNorm(
+                y, rows: rows, columns: columns, bias: bias, residual: residual, gamma: gamma,
+                beta: beta, epsilon: epsilon)
+        } else {
+            VectorKernels.addResidualNorm(
+                y, rows: rows, columns: columns, bias: bias, residual: residual, gamma: gamma,
+                beta: beta, epsilon: epsilon)
+        }
+    }
+
     /// The gradient of `layerNorm`: dx is overwritten, dgamma and dbeta accumulate.
     public static func layerNormBackward(
         _ dx: UnsafeMutablePointer<Float>, dgamma: UnsafeMutablePointer<Float>?,

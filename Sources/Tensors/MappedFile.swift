@@ -47,6 +47,12 @@ public final class MappedFile: @unchecked Sendable {
 
     deinit { munmap(UnsafeMutableRawPointer(mutating: base), length) }
 
+    /// Whether a regular file is there to be read.
+    public static func exists(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
     /// Lends the file's bytes for the length of `body`.
     public func lend<Result>(_ body: (ByteSlice) -> Result) -> Result {
         withExtendedLifetime(self) { body(bytes) }

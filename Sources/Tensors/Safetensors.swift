@@ -145,6 +145,59 @@ public struct SafetensorsFile: Sendable {
         }
     }
 
+    /// Where the floats of an F32 tensor lie in the mapped file; valid while `file` lives. Nil where
+    /// they do not lie at a multiple of four bytes.
+    ///
+    /// - Throws: where there is no F32 tensor of that name, or its shape is another.
+    public func mapped(_ name: String, shape: [Int]) throws(SafetensorsError)
+        -> UnsafePointer<Float>?
+    {
+        let entry = try entry(name, shape: shape)
+        guard entry.type == "F32" else {
+            throw SafetensorsError(file.path, "holds \(name) as \(entry.type), not F32")
+        }
+        let address = UnsafeRawPointer(file.bytes.base + entry.range.lowerBound)
+        if Int(bitPattern: address) % 4 != 0 { return nil }
+        return address.assumingMemoryBound(to: Float.self)
+    }
+
+    /// A copy of an F32, F16 or BF16 tensor as floats, with 16 floats of room after it.
+    ///
+    /// - Throws: where there is no such tensor of that name, or its shape is another.
+    public func widened(_ name: String, shape: [Int]) throws(SafetensorsError) -> Block {
+        let entry = try entry(name, shape: shape)
+        let base = UnsafeRawPointer(file.bytes.base + entry.range.lowerBound)
+        let block = Block(count: entry.count + 16)
+        switch entry.type {
+        case "F32": memcpy(block.base, base, entry.count * 4)
+        case "F16":
+            for i in 0..<entry.count {
+                let bits = base.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self)
+                block.base[i] = Float(Float16(bitPattern: bits))
+            }
+        case "BF16":
+            for i in 0..<entry.count {
+                let bits = base.loadUnaligned(fromByteOffset: 2 * i, as: UInt16.self)
+                block.base[i] = Float(bitPattern: UInt32(bits) << 16)
+            }
+        default:
+            throw SafetensorsError(
+                file.path, "holds \(name) as \(entry.type), not F32, F16 or BF16")
+        }
+        return block
+    }
+
+    private func entry(_ name: String, shape: [Int]) throws(SafetensorsError) -> Entry {
+        guard let entry = entries[name] else {
+            throw SafetensorsError(file.path, "has no tensor \(name)")
+        }
+        guard shape == entry.shape else {
+            throw SafetensorsError(
+                file.path, "holds \(name) with the shape \(entry.shape), not \(shape)")
+        }
+        return entry
+    }
+
     /// A tensor's floats, copied.
     public func floats(_ name: String) throws(SafetensorsError) -> [Float] {
         try withFloats(name) { Array(UnsafeBufferPointer(start: $0, count: $1)) }

@@ -31,6 +31,12 @@ enum BenchCommand {
     static let pace = Option<Int>(
         "pace", "N", default: 10_000, help: "events a second while freshness is measured"
     ).within(10...1_000_000)
+    static let texts = Option<String?>(
+        "texts", "FILE", help: "a catalog, or a text a line; without it made-up ones"
+    ).completing(.files)
+    static let repeats = Option<Int>(
+        "repeats", "N", default: 3, help: "passes over the texts; the fastest counts"
+    ).within(1...1_000)
 
     static let command = Command<Action>(
         "bench", "Measures speed on this machine.",
@@ -60,6 +66,16 @@ enum BenchCommand {
                     return .done
                 }),
             KafkaStreamFigures.workerCommand,
+            Command(
+                "text", "Texts a second of the encoders, one thread.",
+                [TextCommand.model, texts, numerics, repeats],
+                action: { arguments in
+                    try benchText(
+                        model: arguments[TextCommand.model], texts: arguments[texts],
+                        numerics: arguments[numerics], repeats: arguments[repeats],
+                        json: arguments.isJSON)
+                    return .done
+                }),
             Command(
                 "model", "Training and scoring of the network.", [numerics, threads, only],
                 action: { arguments in

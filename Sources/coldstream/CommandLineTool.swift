@@ -24,6 +24,7 @@ let commandLineTool: Command<Action> = Command(
         ScoresCommand.command,
         StatsCommand.command,
         DeadLettersCommand.command,
+        TextCommand.command,
         ConfigCommand.command,
         TopicsCommand.command,
         DoctorCommand.command,
