@@ -46,6 +46,8 @@ let package = Package(
             name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib",
             providers: [.apt(["zlib1g-dev"])]),
 
+        .target(
+            name: "CCurl", path: "Sources/CCurl", linkerSettings: [.linkedLibrary("curl")]),
         .systemLibrary(name: "CVectors", path: "Sources/CVectors"),
         .target(
             name: "COpenBLAS", path: "Sources/COpenBLAS", linkerSettings: [.linkedLibrary("dl")]),
@@ -77,6 +79,10 @@ let package = Package(
         tests(
             "TextEncoding", ["TextEncoding", "Tensors", "LineFiles", "DeterministicMath", "JSON", "Bytes"],
             resources: [.copy("golden")]),
+        library("EmbeddingClient", ["CCurl", "TextEncoding", "JSON", "Bytes"]),
+        tests(
+            "EmbeddingClient",
+            ["EmbeddingClient", "Encode", "TextEncoding", "Streams", "Contracts", "JSON", "Bytes"]),
 
         // The network.
         library("RankingModel", ["Tensors", "DeterministicMath", "Statistics", "JSON", "Bytes"]),
@@ -180,7 +186,8 @@ let package = Package(
             "EmbeddedFleet",
             [
                 "Gateway", "Enrich", "Encode", "Finetune", "FleetSettings", "TextEncoding",
-                "LineFiles", "Statistics", "Streams", "Contracts", "JSON", "Bytes",
+                "EmbeddingClient", "LineFiles", "Statistics", "Streams", "Contracts", "JSON",
+                "Bytes",
             ]),
 
         tests(
@@ -201,7 +208,9 @@ let package = Package(
             "KafkaFleet",
             [
                 "EmbeddedFleet", "Gateway", "Enrich", "Encode", "Finetune", "FleetSettings",
-                "WorkerRuntime", "KafkaTransactions", "Streams", "Contracts", "Bytes",
+                "TextEncoding", "WorkerRuntime", "KafkaTransactions", "Streams", "Contracts",
+                "JSON",
+                "Bytes",
             ]),
 
         library(

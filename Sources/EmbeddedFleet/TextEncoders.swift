@@ -1,5 +1,6 @@
 // Who makes the texts' vectors: from the settings' word to an encoder.
 
+import EmbeddingClient
 import FleetSettings
 import TextEncoding
 
@@ -7,12 +8,45 @@ extension FleetSettings {
     /// The encoder that `text` of the settings asks for; nil where nobody encodes.
     ///
     /// - Parameter environment: where the variable that `text.secret_env` names is looked up.
+    /// - Throws: a sentence that names the setting to correct.
     public func makeEncoder(environment: [String: String] = [:]) throws -> (any TextEncoder)? {
         let dimension = Int(integer("dimension"))
         guard dimension > 0 else { return nil }
         switch text("encoder") {
         case "ngrams": return HashedNGrams(dimension: dimension)
+        case "http": return try makeClient(dimension, environment)
         default: return nil
+        }
+    }
+
+    private func makeClient(
+        _ dimension: Int, _ environment: [String: String]
+    ) throws -> EmbeddingClient {
+        guard let url = text("url") else {
+            throw SettingsError(
+                "\(file): text.url: with text.encoder http, say where the server is")
+        }
+        guard let model = text("model") else {
+            throw SettingsError(
+                "\(file): text.model: with text.encoder http, name the server's model")
+        }
+        var secret: String?
+        if let name = text("secret_env") {
+            guard let found = environment[name] else {
+                throw SettingsError(
+                    "\(file): text.secret_env: the environment has no variable \(name); set it to the "
+                        + "server's key")
+            }
+            secret = found
+        }
+        do throws(EmbeddingError) {
+            var client = try EmbeddingSettings(url: url, model: model, dimension: dimension)
+            client.batch = Int(integer("batch"))
+            client.concurrency = Int(integer("concurrency"))
+            client.timeoutMilliseconds = Int(integer("timeout_s")) * 1_000
+            return try EmbeddingClient(client, secret: secret)
+        } catch {
+            throw SettingsError("\(file): \(error)")
         }
     }
 }

@@ -24,9 +24,11 @@ public struct PartitionLag: Equatable, Sendable {
 }
 
 extension KafkaFleet {
-    /// The roles that consume, with what each consumes, in the order of the flow.
+    /// The groups that consume, named after their roles, with what each consumes, in the order of the
+    /// flow. Encode has two.
     public static let inputs: [(role: String, topic: Topic)] = [
-        ("encode", .catalog), ("enrich", .events), ("finetune", .domainLog),
+        ("encode", .catalog), ("encode-texts", .texts), ("enrich", .events),
+        ("finetune", .domainLog),
     ]
 
     /// Where every role stands in every partition of its input. Joins no group.

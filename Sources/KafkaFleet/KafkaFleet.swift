@@ -10,6 +10,7 @@ import FleetSettings
 import Gateway
 import KafkaTransactions
 import Streams
+import TextEncoding
 import WorkerRuntime
 
 /// What all roles of a fleet share, and how each is made.
@@ -19,6 +20,7 @@ public struct KafkaFleet: Sendable {
     public let topics: TopicNames
     /// The key under which user ids are hashed; nil = the fixed one.
     public let userHashKey: (UInt64, UInt64)?
+    private let environment: [String: String]
     /// Of every role; anything but exactly-once is for comparison.
     public var guarantee = KafkaLogSettings.Guarantee.exactlyOnce
     /// Without a head finetune counts and publishes shrunken rates; for comparison.
@@ -26,13 +28,14 @@ public struct KafkaFleet: Sendable {
 
     /// - Parameters:
     ///   - brokers: addresses that stand above those of the settings.
-    ///   - environment: where `${env:NAME}` in client properties is looked up.
+    ///   - environment: where `${env:NAME}` in client properties and an encoder's secret are looked up.
     public init(
         _ settings: FleetSettings, brokers: String? = nil, userHashKey: (UInt64, UInt64)? = nil,
         environment: [String: String] = [:]
     ) throws {
         self.settings = settings
         self.userHashKey = userHashKey
+        self.environment = environment
         var entries = settings.clientProperties
         if let brokers { entries["bootstrap.servers"] = brokers }
         client = try ClientProperties(
@@ -52,7 +55,8 @@ public struct KafkaFleet: Sendable {
             .scores, .domainStatistics, .evaluations, .examples, .domainLog, .deadLetters,
             .checkpoints,
         ],
-        "encode": [.domainLog, .textVectors, .texts, .deadLetters],
+        "encode": [.domainLog, .textVectors, .deadLetters],
+        "encode-texts": [.domainLog, .textVectors, .deadLetters],
         "gateway": [.events, .catalog, .deadLetters, .checkpoints],
         "settings": [.domainLog, .checkpoints],
     ]
@@ -133,11 +137,33 @@ public struct KafkaFleet: Sendable {
             numerics: settings.text("numerics") ?? "haswell", usesHead: usesHead)
     }
 
-    public func encode(slot: Int) throws -> Encode<KafkaLogClient> {
+    /// The role encode: one client for each of its inputs, each in a group of its own.
+    ///
+    /// Hashed n-grams are made in its turns; every other encoder has a thread of its own.
+    public func encode(slot: Int, _ around: Surroundings) throws -> EncodeWorker {
+        let encoder = try settings.makeEncoder(environment: environment)
+        let batch = Int(settings.integer("batch"))
+        let maker: (any VectorMaker)?
+        switch settings.text("encoder") {
+        case "ngrams": maker = encoder.map { InlineVectorMaker($0, batch: batch) }
+        case "http":
+            // One call sends as many requests as may be on their way.
+            let calls = Int(settings.integer("concurrency"))
+            maker = encoder.map { background($0, batch: batch * calls) }
+        default: maker = encoder.map { background($0, batch: batch) }
+        }
         let place = place(role: "encode", slot: slot)
-        return try Encode(
-            client: try KafkaLogClient(place, input: Topic.catalog),
-            identity: [("coldstream-worker", place.slotName)])
+        let job = try Encode(
+            EncodeSettings(settings), client: try KafkaLogClient(place, input: Topic.catalog),
+            texts: try KafkaLogClient(
+                self.place(role: "encode-texts", slot: slot), input: Topic.texts),
+            maker: maker, identity: [("coldstream-worker", place.slotName)])
+        return EncodeWorker(job, maker, around)
+    }
+
+    private func background(_ encoder: any TextEncoder, batch: Int) -> BackgroundVectorMaker {
+        nonisolated(unsafe) let encoder = encoder  // made here, and used on the maker's thread alone
+        return BackgroundVectorMaker(encoder, batch: batch)
     }
 
     /// The job that appends an input; at most one at a time has a slot.

@@ -9,6 +9,36 @@ public struct PartitionStatus: Equatable, Sendable {
     public var ordinal: Int64
     /// Upper bound in records.
     public var lag: Int64
+
+    public init(partition: Int, ordinal: Int64, lag: Int64) {
+        self.partition = partition
+        self.ordinal = ordinal
+        self.lag = lag
+    }
+}
+
+/// One number of a role, beside those that every worker has.
+public struct WorkerMetric: Equatable, Sendable {
+    public enum Kind: String, Sendable { case counter, gauge }
+
+    /// The full name; equal names stand together.
+    public var name: String
+    public var help: String
+    public var kind: Kind
+    public var value: Double
+    /// Of bounded variety.
+    public var labels: [String]
+
+    public init(
+        _ name: String, _ help: String, _ kind: Kind, _ value: Double,
+        labels: [(name: String, value: String)] = []
+    ) {
+        self.name = name
+        self.help = help
+        self.kind = kind
+        self.value = value
+        self.labels = labels.map { "\($0.name)=\"\($0.value)\"" }
+    }
 }
 
 /// A moment of a worker.
@@ -24,8 +54,7 @@ public struct WorkerMoment: Sendable {
     public var recoveries = 0
     public var recordsReplayed: Int64 = 0
     public var lagSeconds: Double = 0
-    /// Metrics of the role, by their full name.
-    public var extra: [(name: String, help: String, value: Double)] = []
+    public var extra: [WorkerMetric] = []
 
     public init() {}
 }
@@ -134,7 +163,13 @@ public final class WorkerStatus: Sendable {
             now.partitions.map { (",partition=\"\($0.partition)\"", Double($0.ordinal)) })
         metric(
             "coldstream_ready", "gauge", "1 when recovered and assigned.", [("", isReady ? 1 : 0)])
-        for (name, help, value) in now.extra { metric(name, "gauge", help, [("", value)]) }
+        var told: Set<String> = []
+        for first in now.extra where told.insert(first.name).inserted {
+            metric(
+                first.name, first.kind.rawValue, first.help,
+                now.extra.filter { $0.name == first.name }
+                    .map { ($0.labels.map { ",\($0)" }.joined(), $0.value) })
+        }
         return text
     }
 }

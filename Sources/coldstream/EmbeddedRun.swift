@@ -48,7 +48,10 @@ struct EmbeddedRun {
                 try FolderFiles.make(folder)
                 return try MemoryLog(topics: layout.topics, folder: folder)
             } ?? MemoryLog(topics: layout.topics)
-        let fleet = try EmbeddedFleet(settings, layout: layout, log: log, userHashKey: key)
+        let fleet = try EmbeddedFleet(
+            settings, layout: layout, log: log, userHashKey: key,
+            environment: ProcessFacts.environment)
+        tellOfDefaultEncoder(settings)
         if let input { try fleet.begin(input) }
         let files = try OutputFiles(log, folder: output, keepsLog: data != nil)
         guard try drain(fleet, files) else {
@@ -57,6 +60,7 @@ struct EmbeddedRun {
         }
         try files.finish()
         try checkpoint(fleet, log)
+        tellOfTexts(fleet)
         let seconds = ProcessFacts.seconds - start
         var summary = RunSummary(fleet)
         if data != nil {
@@ -70,6 +74,33 @@ struct EmbeddedRun {
         try RunFolder.write(
             summary.json(seconds: seconds, memoryPeakBytes: ProcessFacts.memoryPeak), to: output)
         return true
+    }
+
+    private func tellOfDefaultEncoder(_ settings: FleetSettings) {
+        guard settings.value("encoder").origin == .builtIn, settings.integer("dimension") > 0 else {
+            return
+        }
+        say(
+            "coldstream: text: hashed n-grams, no language model installed; `coldstream text install` "
+                + "gets one")
+    }
+
+    /// What became of texts, where that took a while or did not end well.
+    private func tellOfTexts(_ fleet: EmbeddedFleet) {
+        guard let maker = fleet.maker else { return }
+        let counts = maker.counts
+        if counts.seconds >= 1 {
+            say(
+                "coldstream: text: \(Formatted.count(counts.texts)) texts encoded by "
+                    + "\(maker.identity.name), "
+                    + "\(Formatted.count(Int64(Double(counts.texts) / counts.seconds))) texts/s")
+        }
+        if fleet.encode.owed > 0 {
+            say(
+                "coldstream: text: \(Formatted.count(Int64(fleet.encode.owed))) items and queries have no "
+                    + "vector yet: \(counts.lastError ?? "the encoder failed")"
+                    + (data == nil ? "" : "; the same command goes on with them"))
+        }
     }
 
     private var input: IngestInput? {

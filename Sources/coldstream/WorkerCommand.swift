@@ -88,11 +88,7 @@ enum WorkerCommand {
         switch role {
         case .enrich: try fleet.enrich(slot: slot, around).runAndExit(until: stop)
         case .finetune: try fleet.finetune(slot: slot, around).runAndExit(until: stop)
-        case .encode:
-            let encode = try fleet.encode(slot: slot)
-            around.journal(.notice, "start")
-            while !stop.isRaised { try encode.turn() }
-            around.journal(.notice, "stop")
+        case .encode: try fleet.encode(slot: slot, around).runAndExit(until: stop)
         }
     }
 }

@@ -122,8 +122,7 @@ struct KafkaFleetTests {
             try fleet.finetune(slot: 0, Self.around(fleet, "finetune", lines)).run(until: signal)
         }
         thread("encode") {
-            let encode = try fleet.encode(slot: 0)
-            while !stop.value { try encode.turn() }
+            try fleet.encode(slot: 0, Self.around(fleet, "encode", lines)).run(until: signal)
         }
         let ingest = try fleet.ingest(try writeInput(2_000))
         while try ingest.turn() {}
@@ -149,7 +148,8 @@ struct KafkaFleetTests {
         while ContinuousClock.now < deadline, errors.value.isEmpty, quiet < 3 {
             var isQuiet = true
             for (role, topic) in [
-                ("encode", Topic.catalog), ("enrich", .events), ("finetune", .domainLog),
+                ("encode", Topic.catalog), ("encode-texts", .texts), ("enrich", .events),
+                ("finetune", .domainLog),
             ] {
                 let offsets = try Offsets(fleet.client, group: "\(fleet.settings.fleet).\(role)")
                 let places = (0..<(topic == .events ? eventsPartitions : 1)).map {

@@ -148,7 +148,11 @@ final class Lines: Sendable {
         var moment = WorkerMoment()
         moment.phase = .running
         moment.partitions = [PartitionStatus(partition: 3, ordinal: 7, lag: 2)]
-        moment.extra = [("coldstream_auc", "Prequential AUC.", 0.75)]
+        moment.extra = [
+            WorkerMetric("coldstream_auc", "Prequential AUC.", .gauge, 0.75),
+            WorkerMetric("coldstream_f_total", "F.", .counter, 1, labels: [("reason", "a")]),
+            WorkerMetric("coldstream_f_total", "F.", .counter, 2, labels: [("reason", "b")]),
+        ]
         status.publish(moment)
         let lines = status.metrics.split(separator: "\n")
         #expect(
@@ -156,6 +160,9 @@ final class Lines: Sendable {
         )
         #expect(lines.contains("# TYPE coldstream_records_in_total counter"))
         #expect(lines.contains("coldstream_auc{fleet=\"f\",worker=\"f.r.0\"} 0.75"))
+        #expect(
+            lines.contains("coldstream_f_total{fleet=\"f\",worker=\"f.r.0\",reason=\"b\"} 2"))
+        #expect(lines.filter { $0.hasSuffix("coldstream_f_total counter") }.count == 1)
         #expect(lines.contains("coldstream_ready{fleet=\"f\",worker=\"f.r.0\"} 1"))
         for line in lines where !line.hasPrefix("#") {
             #expect(

@@ -70,7 +70,7 @@ extension Doctor {
         var slack: [(hours: Double, place: TopicPartition)] = []
         var retentions: Set<String> = []
         var lost: [String] = []
-        for (role, topic) in KafkaFleet.inputs where role != "encode" {
+        for (role, topic) in KafkaFleet.inputs where !role.hasPrefix("encode") {
             let name = fleet.topics[topic]
             let retention = topics.setting("retention.ms", of: name).flatMap { Int64($0) }
             retentions.insert(retention.map { $0 < 0 ? "unlimited" : "\($0)" } ?? "unknown")

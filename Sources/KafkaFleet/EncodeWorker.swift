@@ -1,0 +1,165 @@
+// The job of encode in one slot on Kafka, with what an operator sees around it.
+
+import Contracts
+import Encode
+import JSON
+import KafkaTransactions
+import WorkerRuntime
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Runs encode until it is asked to stop, or dies of an error (`ExitCode`).
+public final class EncodeWorker {
+    public let job: Encode<KafkaLogClient>
+    private let maker: (any VectorMaker)?
+    private let around: KafkaFleet.Surroundings
+    private var moment = WorkerMoment()
+    private var published = ContinuousClock.now
+    private var told = ContinuousClock.now
+    private var toldTexts: Int64 = 0
+    private var toldError: String?
+    /// Seconds that a turn may take. A commit is bounded by the transaction's timeout.
+    private let turnSeconds = 60
+    /// Seconds between two lines about progress.
+    private let progressSeconds = 10
+
+    init(
+        _ job: Encode<KafkaLogClient>, _ maker: (any VectorMaker)?,
+        _ around: KafkaFleet.Surroundings
+    ) {
+        self.job = job
+        self.maker = maker
+        self.around = around
+        for log in logs {
+            log.recoveryProgress = { [around, turnSeconds] topic, partition, _, _ in
+                around.watchdog.expect(
+                    within: turnSeconds, "reading \(topic)/\(partition) stands still")
+            }
+        }
+    }
+
+    private var logs: [KafkaLogClient] { [job.client] + (job.textsClient.map { [$0] } ?? []) }
+
+    /// Works until `stop` is raised. Nothing uncommitted exists between turns.
+    public func run(until stop: StopSignal) throws {
+        around.journal(
+            .notice, "start", ("librdkafka", .text("\(LibraryVersion.running)")),
+            ("encoder", .text(maker?.identity.name ?? "none")))
+        around.watchdog.start()
+        while !stop.isRaised {
+            around.watchdog.expect(within: turnSeconds, "a turn took too long")
+            try job.turn()
+            afterTurn()
+        }
+        around.watchdog.rest()
+        publish(.stopped)
+        around.journal(
+            .notice, "stop", ("items", .integer(job.counts.items)),
+            ("owed", .integer(Int64(job.owed))))
+    }
+
+    /// Works until `stop` is raised, writes how it ended, and ends the process then and there.
+    public func runAndExit(until stop: StopSignal) -> Never {
+        do {
+            try run(until: stop)
+            _exit(ExitCode.done.rawValue)
+        } catch {
+            around.journal(.error, "end", ("reason", .text("\(error)")))
+            _exit(ExitCode(error).rawValue)
+        }
+    }
+
+    private func afterTurn() {
+        for log in logs {
+            for line in log.takeLog() where line.level <= 4 {
+                around.journal(
+                    .debug, "librdkafka", ("subject", .text(line.subject)),
+                    ("text", .text(line.text)))
+            }
+        }
+        tellOfEncoder()
+        let phase: WorkerMoment.Phase =
+            logs.allSatisfy(\.hasAssignment) ? .running : .starting
+        guard phase != moment.phase || ContinuousClock.now - published > .milliseconds(250) else {
+            return
+        }
+        publish(phase)
+    }
+
+    /// A line when the encoder fails with something new and when it is back, and one about progress now
+    /// and then while texts are encoded.
+    private func tellOfEncoder() {
+        guard let maker, ContinuousClock.now - told > .seconds(1) else { return }
+        let counts = maker.counts
+        if counts.lastError != toldError {
+            toldError = counts.lastError
+            if let error = toldError {
+                around.journal(
+                    .warning, "encoder_failed", ("reason", .text(error)),
+                    ("owed", .integer(Int64(job.owed))))
+            } else {
+                around.journal(.notice, "encoder_back", ("owed", .integer(Int64(job.owed))))
+            }
+        }
+        let age = (ContinuousClock.now - told).components.seconds
+        guard age >= progressSeconds else { return }
+        if counts.texts > toldTexts {
+            around.journal(
+                .notice, "encoding", ("texts", .integer(counts.texts)),
+                ("texts_per_second", .number(Double(counts.texts - toldTexts) / Double(age))),
+                ("owed", .integer(Int64(job.owed))))
+        }
+        told = ContinuousClock.now
+        toldTexts = counts.texts
+    }
+
+    private func publish(_ phase: WorkerMoment.Phase) {
+        published = ContinuousClock.now
+        let log = job.client
+        let lags = log.lags
+        moment.phase = phase
+        moment.counters = log.counters
+        moment.partitions = log.counters.next.sorted { $0.key < $1.key }.map {
+            PartitionStatus(partition: $0.key, ordinal: $0.value, lag: lags[$0.key] ?? 0)
+        }
+        moment.extra = metrics
+        around.status.publish(moment)
+    }
+
+    private var metrics: [WorkerMetric] {
+        let counts = job.counts
+        let made = maker?.counts ?? MakerCounts()
+        let textLag = job.textsClient.map { $0.lags.values.reduce(0, +) } ?? 0
+        var metrics = [
+            WorkerMetric(
+                "coldstream_items_total", "Records of the catalog sent on.", .counter,
+                Double(counts.items)),
+            WorkerMetric(
+                "coldstream_texts_encoded_total", "Texts whose vector was made.", .counter,
+                Double(made.texts)),
+            WorkerMetric(
+                "coldstream_text_cache_hits_total", "Records whose vector was known already.",
+                .counter, Double(counts.hits)),
+            WorkerMetric(
+                "coldstream_text_encode_seconds_total", "Time spent in the encoder.", .counter,
+                made.seconds),
+            WorkerMetric(
+                "coldstream_texts_owed", "Items and texts that wait for their vectors.", .gauge,
+                Double(job.owed)),
+            WorkerMetric(
+                "coldstream_text_vectors", "Vectors that are kept.", .gauge, Double(job.vectors)),
+            WorkerMetric(
+                "coldstream_texts_lag_records", "Records of texts not read yet, at most.", .gauge,
+                Double(textLag)),
+        ]
+        for (reason, count) in made.failures.sorted(by: { $0.key < $1.key }) {
+            metrics.append(
+                WorkerMetric(
+                    "coldstream_text_failures_total", "Calls of the encoder that failed.",
+                    .counter, Double(count), labels: [("reason", reason)]))
+        }
+        return metrics
+    }
+}
