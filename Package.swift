@@ -77,7 +77,8 @@ let package = Package(
             "TextEncoding", ["Tensors", "JSON", "DeterministicMath", "Bytes"],
             resources: [.embedInCode("unicode")]),
         tests(
-            "TextEncoding", ["TextEncoding", "Tensors", "LineFiles", "DeterministicMath", "JSON", "Bytes"],
+            "TextEncoding",
+            ["TextEncoding", "Tensors", "LineFiles", "DeterministicMath", "JSON", "Bytes"],
             resources: [.copy("golden")]),
         library("EmbeddingClient", ["CCurl", "TextEncoding", "JSON", "Bytes"]),
         tests(
@@ -153,8 +154,10 @@ let package = Package(
         tests(
             "KafkaFleet",
             [
-                "KafkaFleet", "EmbeddedFleet", "Gateway", "Enrich", "Encode", "Finetune",
-                "FleetSettings", "WorkerRuntime", "KafkaTransactions", "KafkaTestBroker", "Streams",
+                "coldstream", "KafkaFleet", "EmbeddedFleet", "Gateway", "Enrich", "Encode",
+                "Finetune",
+                "TextEncoding", "FleetSettings", "WorkerRuntime", "KafkaTransactions",
+                "KafkaTestBroker", "Streams",
                 "Contracts", "JSON", "Bytes",
             ]),
         tests(

@@ -14,9 +14,34 @@ extension FleetSettings {
         guard dimension > 0 else { return nil }
         switch text("encoder") {
         case "ngrams": return HashedNGrams(dimension: dimension)
+        case "minilm": return try makeModel(dimension, environment)
         case "http": return try makeClient(dimension, environment)
         default: return nil
         }
+    }
+
+    private func makeModel(
+        _ dimension: Int, _ environment: [String: String]
+    ) throws -> BertEncoder {
+        let installed = InstalledModel.folder(environment)
+        guard
+            let folder = text("model")
+                ?? installed.flatMap({ InstalledModel.isThere($0) ? $0 : nil })
+        else {
+            throw SettingsError(
+                "\(file): text.encoder: minilm needs a model and none is installed; run `coldstream text "
+                    + "install`, or name a folder in text.model")
+        }
+        let encoder: BertEncoder
+        do { encoder = try BertEncoder(folder: folder) } catch {
+            throw SettingsError("\(file): text.model: \(error)")
+        }
+        guard encoder.dimension == dimension else {
+            throw SettingsError(
+                "\(file): text.dimension is \(dimension) and the model in \(folder) makes "
+                    + "\(encoder.dimension) numbers; set it to \(encoder.dimension)")
+        }
+        return encoder
     }
 
     private func makeClient(

@@ -9,6 +9,7 @@ import JSON
 import LineFiles
 import Reports
 import Streams
+import TextEncoding
 
 #if canImport(Glibc)
     import Glibc
@@ -80,9 +81,14 @@ struct EmbeddedRun {
         guard settings.value("encoder").origin == .builtIn, settings.integer("dimension") > 0 else {
             return
         }
+        let folder = InstalledModel.folder(ProcessFacts.environment)
+        let isThere = folder.map { InstalledModel.isThere($0) } ?? false
         say(
-            "coldstream: text: hashed n-grams, no language model installed; `coldstream text install` "
-                + "gets one")
+            isThere
+                ? "coldstream: text: hashed n-grams; --set text.encoder=minilm uses the language model in "
+                    + folder!
+                : "coldstream: text: hashed n-grams, no language model installed; `coldstream text "
+                    + "install` gets one")
     }
 
     /// What became of texts, where that took a while or did not end well.
