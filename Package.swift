@@ -182,7 +182,10 @@ let package = Package(
         library("FleetSettings", ["JSON", "Bytes", "CommandLineArguments"]),
         library(
             "Finetune", path: "workers/finetune",
-            ["Streams", "Contracts", "Statistics", "DeterministicMath", "JSON", "Bytes"],
+            [
+                "Streams", "Contracts", "Statistics", "DeterministicMath", "VectorKernels", "JSON",
+                "Bytes",
+            ],
             exclude: ["README.md"]),
 
         library(
@@ -196,8 +199,8 @@ let package = Package(
         tests(
             "Finetune",
             [
-                "Finetune", "Streams", "Contracts", "Statistics", "DeterministicMath", "JSON",
-                "Bytes",
+                "Finetune", "Streams", "Contracts", "Statistics", "DeterministicMath",
+                "VectorKernels", "JSON", "Bytes",
             ]),
         tests("FleetSettings", ["FleetSettings", "JSON"]),
         tests(

@@ -78,6 +78,8 @@ extension FinetuneCaps {
         queries = settings.cap("queries_max", "finetune")
         openImpressions = settings.cap("open_impressions_max", "finetune")
         corrections = settings.cap("corrections_max", "finetune")
+        textDimension =
+            settings.text("encoder") == "none" ? 0 : Int(settings.integer("dimension"))
     }
 }
 

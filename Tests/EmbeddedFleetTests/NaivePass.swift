@@ -1,6 +1,7 @@
 // The features of every impression, computed again from the text of the log: dictionaries and Doubles,
 // nothing of finetune's own. Slow, obvious, and what point-in-time is checked against.
 
+import Bytes
 import Foundation
 import JSON
 
@@ -17,6 +18,9 @@ import JSON
 /// - taste: sum over the item's tokens of weight x ln((k + 1) / (|H| b + 1)), k = items of the history
 ///   that have the token, b = (tc + .5) / (C + 1), weight = 1 / sqrt(values of the token's field)
 /// - match: the share of the query's words that are in the item's title or tags
+/// - history x text: 4 (cosine of the item's vector with the sum of the history's - its mean so far);
+///   query x text: the same of the query's vector; 0 where a vector is missing or of another encoder.
+///   Vectors are rounded to whole numbers first: times min(127 / largest, 512 / length)
 /// - item x user = R(i) user_rate, item x history = R(i) history_rate, in_history: whether i is in H
 struct NaivePass {
     /// What a pass sees that it must not see: the control of the checker.
@@ -34,14 +38,40 @@ struct NaivePass {
         var clicks = 0.0
     }
 
+    private struct Vector {
+        var encoder: String
+        var numbers: [Double]
+    }
+
+    /// The mean of the cosines of one encoder, of which the newest 10,000 or so count.
+    private struct Mean {
+        var encoder = ""
+        var count = 0.0
+        var mean = 0.0
+
+        /// What a cosine is above the mean before it, which it then moves.
+        mutating func above(_ cosine: Double, _ encoder: String) -> Double {
+            if encoder != self.encoder { self = Mean(encoder: encoder) }
+            let above = count == 0 ? 0 : cosine - mean
+            count = min(count + 1, 10_000)
+            mean += (cosine - mean) / count
+            return above
+        }
+    }
+
     private var all = Counts(impressions: 5, clicks: 1)
     private var items: [String: Counts] = [:]
     private var tokens: [UInt32: Counts] = [:]
     private var tokensOfItem: [String: [(token: Token, weight: Double)]] = [:]
     private var shown: [String: (item: String, domain: String, labeled: Bool, clicked: Bool)] = [:]
     private var texts: [String: String] = [:]
+    private var itemVectors: [String: Vector] = [:]
+    private var textVectors: [String: Vector] = [:]
+    private var historyMean = Mean()
+    private var queryMean = Mean()
     private var staged: [Int64: [(item: String, counts: Counts)]] = [:]
     private let partition: Int
+    private let dimension: Int
     private let leak: Leak
     private let bucket: (_ field: String, _ value: String) -> UInt32
     /// The first label of each impression, for the leaking control alone.
@@ -52,10 +82,11 @@ struct NaivePass {
 
     /// - Parameter bucket: of a field's value.
     init(
-        partition: Int = 0, leak: Leak = .none,
+        partition: Int = 0, dimension: Int = 384, leak: Leak = .none,
         bucket: @escaping (_ field: String, _ value: String) -> UInt32
     ) {
         self.partition = partition
+        self.dimension = dimension
         self.bucket = bucket
         self.leak = leak
     }
@@ -77,7 +108,10 @@ struct NaivePass {
         case "impression": show(record)
         case "label": settle(record)
         case "item": describe(record)
-        case "text": texts[record["hash"]!.text!] = record["text"]!.text!
+        case "text":
+            let hash = record["hash"]!.text!
+            texts[hash] = record["text"]!.text!
+            if record["vector"] != nil { textVectors[hash] = vector(of: record) }
         case "prior": receive(record)
         default: break
         }
@@ -134,6 +168,7 @@ struct NaivePass {
     /// Words of the title, tags, and the attributes that are texts or lists of texts: at most 16 values
     /// a field, 48 tokens.
     private mutating func describe(_ record: JSONValue) {
+        itemVectors[record["item_id"]!.text!] = vector(of: record)
         guard record["deleted"]?.boolean != true else { return }
         let item = record["item_id"]!.text!
         var fields: [(String, [String])] = [
@@ -220,7 +255,49 @@ struct NaivePass {
         return lo(rate(counts, 6, towards: p0)) - lo(p0)
     }
 
-    private func features(of record: JSONValue, _ item: String, _ domain: String) -> [Double] {
+    private func vector(of record: JSONValue) -> Vector? {
+        guard let text = record["vector"]?.text, let bytes = Data(base64Encoded: text),
+            record["deleted"]?.boolean != true
+        else { return nil }
+        let values = stride(from: 0, to: bytes.count, by: 2).map {
+            Double(HalfPrecision.value(of: UInt16(bytes[$0]) | UInt16(bytes[$0 + 1]) << 8))
+        }
+        guard values.count == dimension else { return nil }
+        let largest = values.map(abs).max()!
+        let length = values.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        let scale = length > 0 ? min(127 / largest, 512 / length) : 0
+        return Vector(
+            encoder: record["encoder"]!.text!,
+            numbers: values.map { ($0 * scale).rounded(.toNearestOrEven) })
+    }
+
+    private func cosine(_ a: [Double], _ b: [Double]) -> Double? {
+        func product(_ a: [Double], _ b: [Double]) -> Double {
+            zip(a, b).reduce(0) { $0 + $1.0 * $1.1 }
+        }
+        let lengths = (product(a, a) * product(b, b)).squareRoot()
+        return lengths > 0 ? product(a, b) / lengths : nil
+    }
+
+    private mutating func historyCosine(_ history: [String], _ item: String) -> Double {
+        guard let own = itemVectors[item] else { return 0 }
+        let others = history.compactMap { itemVectors[$0] }.filter { $0.encoder == own.encoder }
+        guard let first = others.first else { return 0 }
+        let sum = others.dropFirst().reduce(first.numbers) { zip($0, $1.numbers).map { $0 + $1 } }
+        guard let cosine = cosine(sum, own.numbers) else { return 0 }
+        return 4 * historyMean.above(cosine, own.encoder)
+    }
+
+    private mutating func queryCosine(_ query: String?, _ item: String) -> Double {
+        guard let query, let own = itemVectors[item], let asked = textVectors[query],
+            asked.encoder == own.encoder, let cosine = cosine(asked.numbers, own.numbers)
+        else { return 0 }
+        return 4 * queryMean.above(cosine, own.encoder)
+    }
+
+    private mutating func features(
+        of record: JSONValue, _ item: String, _ domain: String
+    ) -> [Double] {
         let p0 = all.clicks / all.impressions
         let user = Counts(
             impressions: record["user_impressions"]!.double!,
@@ -251,7 +328,8 @@ struct NaivePass {
         if !list.isEmpty { content /= Double(list.count) }
         return [
             userRate, log(1 + user.impressions) / 3, historyRate, content, taste,
-            match(record["query"]?.text, item), itemRate * userRate, itemRate * historyRate,
+            match(record["query"]?.text, item), historyCosine(history, item),
+            queryCosine(record["query"]?.text, item), itemRate * userRate, itemRate * historyRate,
             history.contains(item) ? 1 : 0,
         ]
     }

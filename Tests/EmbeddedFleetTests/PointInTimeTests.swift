@@ -2,7 +2,9 @@
 
 import Bytes
 import Contracts
+import DeterministicMath
 import EmbeddedFleet
+import Foundation
 import JSON
 import Simulation
 import Streams
@@ -12,8 +14,8 @@ import Testing
 
 @Suite struct PointInTimeTests {
     private static let names = [
-        "user_rate", "user_log", "history_rate", "content_rate", "taste", "match", "item x user",
-        "item x history", "in_history",
+        "user_rate", "user_log", "history_rate", "content_rate", "taste", "match",
+        "history x text", "query x text", "item x user", "item x history", "in_history",
     ]
 
     /// Where the dense features of `examples` are not those of an independent pass, as sentences.
@@ -41,6 +43,27 @@ import Testing
             }
         }
         return (checked, nonzero, found)
+    }
+
+    /// The record with a vector that its words give: a few numbers for each.
+    private func withVector(
+        _ record: JSONValue, of text: String, _ random: inout SplitMix64
+    ) -> JSONValue {
+        let draw = random.next() % 12
+        var numbers = [Float](repeating: 0, count: draw == 0 ? 47 : 48)
+        for word in text.lowercased().split(separator: " ") {
+            var word = SplitMix64(seed: Array(word.utf8).lend { Hash128($0).low })
+            for _ in 0..<4 { numbers[Int(word.next() % 47)] += Float(word.normal()) }
+        }
+        let halves = numbers.flatMap { number -> [UInt8] in
+            let half = HalfPrecision.bits(of: number)
+            return [UInt8(half & 255), UInt8(half >> 8)]
+        }
+        return .object(
+            record.members! + [
+                JSONMember("encoder", .text(draw == 1 ? "00000000000000ff" : "0000000000000001")),
+                JSONMember("vector", .text(Data(halves).base64EncodedString())),
+            ])
     }
 
     private func values(_ log: MemoryLog, _ topic: Topic, _ partition: Int) throws -> [JSONValue] {
@@ -78,7 +101,7 @@ import Testing
             #expect(checked > 100)
             if domainLog == 1 {
                 #expect(
-                    zip(nonzero, Self.names).allSatisfy { $0.0 > 20 },
+                    zip(nonzero, Self.names).allSatisfy { $0.0 > 20 || $0.1.hasSuffix("text") },
                     "a feature that is always 0 shows nothing: \(nonzero)")
             }
 
@@ -89,5 +112,54 @@ import Testing
                 control.found.count > checked / 2,
                 "the checker must see features that know their own label")
         }
+    }
+
+    @Test func `vectors that come late are masked before, and as they were after`() throws {
+        let simulation = SimulatedLog(.tiny(seed: 7, impressions: 2_500, domains: 5))
+        let input = try TestInput(simulation).set([
+            "hash_bits": "16", "text.encoder": "none", "text.dimension": "48",
+        ])
+        let fleet = try input.fleet(FleetLayout(events: 1, domainLog: 1, linesPerTurn: 100))
+        try fleet.run(input.together)
+        // Records of items and texts come again, a while later, with vectors: most of one encoder, a
+        // few of another or of another length, some never.
+        var random = SplitMix64(seed: 70)
+        var records: [JSONValue] = []
+        var waiting: [(at: Int, record: JSONValue)] = []
+        for record in try values(fleet.log, .domainLog, 0) {
+            records.append(record)
+            while let first = waiting.firstIndex(where: { $0.at <= records.count }) {
+                records.append(waiting.remove(at: first).record)
+            }
+            let kind = record["kind"]!.text!
+            guard kind == "item" || kind == "text", random.next() % 8 > 0 else { continue }
+            let text = (record["title"] ?? record["text"])?.text ?? ""
+            waiting.append(
+                (
+                    records.count + Int(random.next() % 2_000),
+                    withVector(record, of: text, &random)
+                ))
+        }
+        let settings = try input.set(["text.encoder": "ngrams"]).settings
+        let again = FinetuneAgain(settings, layout: fleet.layout, partition: 0)
+        var examples: [JSONValue] = []
+        for (i, record) in records.enumerated() {
+            for (topic, value) in again.step(record.canonicalBytes, offset: Int64(i))
+            where topic == .examples {
+                examples.append(try JSONValue(parsing: value))
+            }
+        }
+        let role = again.role
+        var pass = NaivePass(dimension: 48) { field, value in
+            Array(field.utf8).lend { field in
+                Array(value.utf8).lend { role.tokenBucket(field, $0) }
+            }
+        }
+        pass.run(over: records)
+        let (checked, nonzero, found) = violations(pass.features, examples)
+        #expect(found.isEmpty, "\(found.count) violations: \(found.prefix(3))")
+        #expect(checked > 1_000)
+        #expect(nonzero.allSatisfy { $0 > 20 }, "\(nonzero)")
+        #expect(again.state.counters.vectorsMasked > 0)
     }
 }

@@ -2,6 +2,7 @@
 
 import Bytes
 import Contracts
+import Foundation
 import JSON
 import Streams
 
@@ -138,7 +139,7 @@ final class FinetuneRun {
     @discardableResult
     func item(
         _ id: String, tags: [String] = [], attributes: [JSONMember] = [], domains: [String]? = nil,
-        available: Bool = true, deleted: Bool = false
+        available: Bool = true, deleted: Bool = false, vector: [Float]? = nil, encoder: UInt64 = 1
     ) -> [Output] {
         var members: [(String, JSONValue?)] = [
             ("kind", .text("item")), ("time_ms", .integer(0)), ("item_id", .text(id)),
@@ -151,17 +152,31 @@ final class FinetuneRun {
                 ("attributes", .object(attributes)),
                 ("domains", domains.map { .array($0.map { .text($0) }) }),
                 ("available", available ? nil : .boolean(false)),
+                ("vector", vector.map { .text(FinetuneRun.base64($0)) }),
+                ("encoder", vector.map { _ in .text(hex(encoder)) }),
             ]
         }
         return step(members)
     }
 
     @discardableResult
-    func text(_ text: String) -> [Output] {
+    func text(_ text: String, vector: [Float]? = nil, encoder: UInt64 = 1) -> [Output] {
         step([
             ("kind", .text("text")), ("time_ms", .integer(0)),
             ("hash", .text(hex(FinetuneRun.hash(of: text)))), ("text", .text(text)),
+            ("vector", vector.map { .text(FinetuneRun.base64($0)) }),
+            ("encoder", vector.map { _ in .text(hex(encoder)) }),
         ])
+    }
+
+    /// A vector as records carry it.
+    static func base64(_ vector: [Float]) -> String {
+        Data(
+            vector.flatMap { value -> [UInt8] in
+                let half = HalfPrecision.bits(of: value)
+                return [UInt8(half & 255), UInt8(half >> 8)]
+            }
+        ).base64EncodedString()
     }
 
     static func hash(of text: String) -> UInt64 { Array(text.utf8).lend { TextHash.of($0) } }
@@ -207,6 +222,9 @@ final class FinetuneRun {
         let row = state.pending.find(key(id))!
         return (0..<HeadInput.toldCount).map { state.kept(row).told($0) }
     }
+
+    /// The logit that an impression was predicted with.
+    func logit(_ id: String) -> Float { state.pending[state.pending.find(key(id))!].pointee.logit }
 
     func domain(_ name: String = "d") -> UnsafeMutablePointer<DomainRow> {
         state.domains[state.domains.find(key(name))!]
@@ -254,6 +272,7 @@ extension FinetuneCaps {
         caps.queries = 1_000
         caps.openImpressions = 4_000
         caps.corrections = 4_000
+        caps.textDimension = 32
         return caps
     }
 }

@@ -28,16 +28,16 @@ private struct PlainHead {
 
     init(rate: Double) {
         self.rate = rate
-        shared = (0..<57).map { _ in Weight(accumulator: 1e-10) }
+        shared = (0..<59).map { _ in Weight(accumulator: 1e-10) }
         shared[0].value = 1
-        own = (0..<57).map { _ in Weight(accumulator: 0.01) }
+        own = (0..<59).map { _ in Weight(accumulator: 0.01) }
     }
 
     /// The dense inputs of an example by the place of their weights: inputs, bias, position.
     static func inputs(_ example: JSONValue) -> [Int: Double] {
-        var inputs: [Int: Double] = [6: 1]
-        for k in 0..<6 { inputs[k] = example["dense"]!.array![k].double! }
-        inputs[7 + Int(min(24, example["position"]?.integer ?? 0))] = 1
+        var inputs: [Int: Double] = [8: 1]
+        for k in 0..<8 { inputs[k] = example["dense"]!.array![k].double! }
+        inputs[9 + Int(min(24, example["position"]?.integer ?? 0))] = 1
         return inputs
     }
 
@@ -46,20 +46,20 @@ private struct PlainHead {
     }
 
     static func cross(_ example: JSONValue) -> [Double] {
-        (6..<9).map { example["dense"]!.array![$0].double! }
+        (8..<11).map { example["dense"]!.array![$0].double! }
     }
 
     func content(_ example: JSONValue) -> Double {
         var z = ownBias.value
         for (k, x) in Self.inputs(example) {
-            z += (shared[k].value + (k == 6 ? 0 : own[k].value)) * x
+            z += (shared[k].value + (k == 8 ? 0 : own[k].value)) * x
         }
         for (bucket, x) in Self.hashed(example) { z += (hashed[bucket]?.value ?? 0) * x }
         return z
     }
 
     func whole(_ example: JSONValue) -> Double {
-        var z = content(example) + finalBias.value + example["dense"]!.array![11].double!
+        var z = content(example) + finalBias.value + example["dense"]!.array![13].double!
         for (k, x) in Self.cross(example).enumerated() { z += cross[k].value * x }
         return z
     }
@@ -88,7 +88,7 @@ private struct PlainHead {
         }
         for (k, slope) in dense {
             step(&shared[k], slope, rate)
-            if k != 6 { step(&own[k], slope, rate * 0.2) }
+            if k != 8 { step(&own[k], slope, rate * 0.2) }
         }
         for k in 0..<3 { step(&cross[k], crossed[k], rate) }
         for (b, slope) in sparse {
@@ -113,7 +113,7 @@ private struct PlainHead {
         for example in batch where example["revision"]!.integer == 1 {
             for (k, x) in Self.inputs(example) {
                 correct(&shared[k], x, rate)
-                if k != 6 { correct(&own[k], x, rate * 0.2) }
+                if k != 8 { correct(&own[k], x, rate * 0.2) }
             }
             for (k, x) in Self.cross(example).enumerated() { correct(&cross[k], x, rate) }
             for (b, x) in Self.hashed(example) {

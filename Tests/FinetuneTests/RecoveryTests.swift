@@ -17,6 +17,7 @@ import Testing
         caps.queries = 7
         caps.openImpressions = 20
         caps.corrections = 15
+        caps.textDimension = 20
         return caps
     }()
 
@@ -37,6 +38,11 @@ import Testing
         var time: Int64 = 1_000
         var open: [(id: String, domain: String)] = []
         var labeled: [(id: String, domain: String)] = []
+        /// Mostly a vector of the right length, sometimes none or one that is masked.
+        func vector() -> [Float]? {
+            guard below(4) > 0 else { return nil }
+            return (0..<(below(9) == 0 ? 19 : 20)).map { _ in Float(below(2_001)) / 1_000 - 1 }
+        }
         for i in 0..<900 {
             switch below(20) {
             case 0..<8:
@@ -63,8 +69,8 @@ import Testing
                 run.item(
                     "item\(below(30))", tags: ["t\(below(4))", "t\(below(9))"],
                     domains: below(4) == 0 ? ["feed"] : nil, available: below(5) > 0,
-                    deleted: below(12) == 0)
-            case 15: run.text("q\(below(12))")
+                    deleted: below(12) == 0, vector: vector(), encoder: 1 + below(8) / 7)
+            case 15: run.text("q\(below(12))", vector: vector(), encoder: 1 + below(8) / 7)
             case 16:
                 run.prior(
                     sender: Int64(1 + below(2)), block: 0, of: 2,
@@ -135,6 +141,10 @@ import Testing
         let counters = calm.state.counters
         #expect(counters.evictedItems > 0 && counters.evictedImpressions > 0)
         #expect(counters.scoresPublished > 20)
+        #expect(counters.vectorsMasked > 0)
+        #expect(calm.state.itemVectors!.liveRows > 0 && calm.state.textVectors!.liveRows > 0)
+        #expect(calm.examples.contains { $0["dense"]!.array![HeadInput.historyCosine].double! != 0 })
+        #expect(calm.examples.contains { $0["dense"]!.array![HeadInput.queryCosine].double! != 0 })
     }
 }
 

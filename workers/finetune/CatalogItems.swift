@@ -28,6 +28,7 @@ extension FinetuneStep {
                     clicks: Float(place.pointee.clicks))
             }
         }
+        keep(record.deleted ? nil : record.vector, of: item, state)
         state.items.touch(item)
         state.items.markChanged(item)
         guard wasAvailable != (place.pointee.isUnavailable == 0) || !record.deleted else { return }

@@ -3,12 +3,19 @@
 /// What is derived of a domain: its ranking, its most frequent queries, what was touched.
 final class DomainView {
     let histories = ContextHistories()
+    /// nil where texts have no vectors.
+    let vectors: ContextVectors?
     /// Moves when a context is exchanged.
     @exclusivity(unchecked) var contextsVersion: UInt64 = 0
     @exclusivity(unchecked) var ranking = Ranking()
     @exclusivity(unchecked) var headQueries = HeadQueries()
     /// Rows of `domainItems` touched since the last publish point.
     @exclusivity(unchecked) var touched: [UInt32] = []
+    /// - Parameter dimension: of texts' vectors.
+    init(dimension: Int) {
+        vectors = dimension > 0 ? ContextVectors(dimension: dimension) : nil
+    }
+
     /// Rows of `candidates` by row of `queries`.
     @exclusivity(unchecked) private(set) var candidates: [UInt32: [UInt32]] = [:]
 

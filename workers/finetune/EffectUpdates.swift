@@ -141,10 +141,10 @@ extension UnsafeMutablePointer where Pointee == KeptFeatures {
     /// The numbers of an example's `dense`, in order.
     func told(_ k: Int) -> Float {
         switch k {
-        case 0..<6: dense[k]
-        case 6..<9: cross[k - 6]
-        case 9: pointee.content
-        case 10: pointee.itemContent
+        case 0..<8: dense[k]
+        case 8..<11: cross[k - 8]
+        case 11: pointee.content
+        case 12: pointee.itemContent
         default: pointee.effect
         }
     }

@@ -64,6 +64,8 @@ public struct FinetuneCaps: Sendable, Equatable {
     public var openImpressions = 4_000_000
     /// Labeled impressions whose features wait for a correction.
     public var corrections = 1_000_000
+    /// Numbers in a text's vector; 0 = texts have no vectors, and no memory for them.
+    public var textDimension = 384
 
     public init() {}
 }

@@ -9,6 +9,8 @@ import Streams
 /// The state of a partition; its methods only find and keep, the step decides.
 public final class FinetuneState: PartitionState {
     let partition: Int
+    /// Of texts' vectors; 0 = there are none.
+    let dimension: Int
     let clock = Block("clock", Clock())
     let shared = Block("shared-head", SharedHead())
     let hashed: Pages<HashedWeight>
@@ -19,7 +21,10 @@ public final class FinetuneState: PartitionState {
     let domainItems: Table<DomainItemRow>
     let queries: Table<QueryRow>
     /// Texts of queries by their hash, over all domains.
-    let texts: Table<UInt64>
+    let texts: Table<TextRow>
+    /// Vectors of texts of items and of queries; nil where texts have no vectors.
+    let itemVectors: Table<VectorRow>?
+    let textVectors: Table<VectorRow>?
     let candidates: Table<CandidateRow>
     let groups: Table<GroupRow>
     let pending: Table<PendingRow>
@@ -35,6 +40,9 @@ public final class FinetuneState: PartitionState {
     /// Moves when an item goes or its tokens change: what is derived from histories is stale then.
     @exclusivity(unchecked) var historiesVersion: UInt64 = 0
     @exclusivity(unchecked) var unsentItems: [UInt32] = []
+    /// Moves when an item's vector comes, changes or goes.
+    @exclusivity(unchecked) var vectorsVersion: UInt64 = 0
+    @exclusivity(unchecked) private(set) var historySum: HistorySum?
 
     init(partition: Int, caps: FinetuneCaps, hashBits: Int) {
         self.partition = partition
@@ -55,6 +63,15 @@ public final class FinetuneState: PartitionState {
         domainItems = Table("domain-items", maximumRows: caps.items * 4)
         queries = Table("queries", maximumRows: caps.queries)
         texts = Table("texts", maximumRows: caps.queries, isNamed: true)
+        let dimension = caps.textDimension
+        self.dimension = dimension
+        func vectors(_ name: String, _ rows: Int) -> Table<VectorRow>? {
+            guard dimension > 0 else { return nil }
+            return Table(name, maximumRows: rows, tailBytes: dimension)
+        }
+        itemVectors = vectors("item-vectors", caps.items)
+        textVectors = vectors("text-vectors", caps.queries)
+        historySum = dimension > 0 ? HistorySum(dimension: dimension) : nil
         candidates = Table("candidates", maximumRows: caps.queries * 4)
         pending = Table(
             "pending", maximumRows: caps.openImpressions + caps.corrections,
@@ -67,11 +84,11 @@ public final class FinetuneState: PartitionState {
     }
 
     public var tables: [any StateTable] {
-        [
+        let vectors: [any StateTable] = [itemVectors, textVectors].compactMap { $0 }
+        return [
             clock, shared, hashed, tokens, settingsRecord, domains, quality, items, domainItems,
-            queries,
-            texts, candidates, groups, pending, senders, stagedPriors,
-        ]
+            queries, texts, candidates, groups, pending, senders, stagedPriors,
+        ] + vectors
     }
 
     public func rebuild() {
@@ -86,6 +103,7 @@ public final class FinetuneState: PartitionState {
                 expiries.push(.init(due: kept.expiry, sequence: kept.sequence, row: row))
             }
         }
+        vectorsVersion += 1
         unsentItems = []
         items.forEachLive { row in if items[row].pointee.isUnsent != 0 { unsentItems.append(row) } }
         views = []
@@ -123,7 +141,7 @@ public final class FinetuneState: PartitionState {
     }
 
     func addView(_ row: UInt32) {
-        while views.count <= Int(row) { views.append(DomainView()) }
+        while views.count <= Int(row) { views.append(DomainView(dimension: dimension)) }
     }
 
     /// Finds a search domain's most frequent queries among all that are known.

@@ -32,11 +32,11 @@ public final class FinetuneStep: Step {
         self.caps = caps
         self.hashBits = hashBits
         partitions = domainLogPartitions
-        scratch = Scratch(buckets: 1 << hashBits)
+        scratch = Scratch(buckets: 1 << hashBits, dimension: caps.textDimension)
         stepVersion =
-            "finetune/1 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
+            "finetune/2 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
             + "caps=\(caps.domains),\(caps.items),\(caps.queries),\(caps.openImpressions),"
-            + "\(caps.corrections)\(usesHead ? "" : " statistics")"
+            + "\(caps.corrections) vectors=\(caps.textDimension)\(usesHead ? "" : " statistics")"
         RowFields.check()
         scorer = Scorer(self)
     }
@@ -189,6 +189,7 @@ public final class FinetuneStep: Step {
                 removeDomainItem(state, row)
             }
         }
+        keep(nil, of: item, state)
         state.items.remove(item)
     }
 
@@ -224,9 +225,20 @@ public final class FinetuneStep: Step {
 
     private func name(_ state: FinetuneState, _ text: Text) {
         let key = FinetuneState.textKey(text.hash)
-        guard state.texts.find(key) == nil else { return }
-        if state.texts.isFull { state.texts.remove(state.texts.oldest!) }
-        _ = state.texts.insert(key, name: text.text)
+        let row: UInt32
+        if let known = state.texts.find(key) {
+            row = known
+        } else {
+            if state.texts.isFull { removeText(state, state.texts.oldest!) }
+            row = state.texts.insert(key, name: text.text)
+        }
+        if let vector = text.vector { keep(vector, ofText: row, state) }
+    }
+
+    private func removeText(_ state: FinetuneState, _ text: UInt32) {
+        let vector = state.texts[text].pointee.vector
+        if vector > 0 { state.textVectors?.remove(vector - 1) }
+        state.texts.remove(text)
     }
 }
 
@@ -244,6 +256,8 @@ final class Scratch {
     @exclusivity(unchecked) var name = ByteBuffer()
     @exclusivity(unchecked) var words = ByteBuffer()
     let itemFeatures = UnsafeMutablePointer<ItemFeatures>.allocate(capacity: 1)
+    /// A vector that has just been read.
+    let vector: UnsafeMutablePointer<Int8>
     let lookups: Lookups
     @exclusivity(unchecked) var ranks: [Int32] = []
     let sums = UnsafeMutablePointer<GradientSums>.allocate(capacity: 1)
@@ -253,7 +267,8 @@ final class Scratch {
     @exclusivity(unchecked) var numbers = LentList<Double>()
     @exclusivity(unchecked) var hashed = LentList<HashedFeature>()
 
-    init(buckets: Int) {
+    init(buckets: Int, dimension: Int) {
+        vector = .allocate(capacity: max(1, dimension))
         gradient = .allocate(capacity: buckets)
         gradient.initialize(repeating: 0, count: buckets)
         tokenCount = .allocate(capacity: buckets)
@@ -278,6 +293,7 @@ final class Scratch {
         sums.deallocate()
         features.deallocate()
         itemFeatures.deallocate()
+        vector.deallocate()
         lookups.shares.deallocate()
         lookups.logs.deallocate()
         lookups.powersOfTen.deallocate()

@@ -25,18 +25,22 @@ enum HeadInput {
     static let taste = 4
     /// Share of the query's words that are in the item's title or tags.
     static let match = 5
-    static let count = 6
+    /// Cosine of the item's text with the sum of the history's, − its mean, × `cosineScale`.
+    static let historyCosine = 6
+    /// Cosine of the query's text with the item's, in the same way.
+    static let queryCosine = 7
+    static let count = 8
 
     /// Behind the dense inputs: the bias, and for each surface 25 positions of which row 0 is "unknown".
-    static let bias = 6
-    static let positions = 7
-    static let weights = 57
+    static let bias = 8
+    static let positions = 9
+    static let weights = 59
     /// Cross part: R · user rate, R · history rate, whether the item is in the history.
     static let crossCount = 3
     /// What an example says in `dense`: dense and cross inputs, content logit, item content, effect.
-    static let toldCount = 12
+    static let toldCount = 14
     /// Dense and cross weights together, as partitions tell each other.
-    static let toldWeights = 60
+    static let toldWeights = 62
 
     static func position(_ surface: DomainParameters.Surface, row: Int) -> Int {
         positions + row + (surface == .search ? 25 : 0)
@@ -50,6 +54,8 @@ enum HeadConstant {
     /// Pseudo-counts of a token's rate.
     static let tokenStrength: Double = 20
     static let largestRate: Double = 0.98
+    /// What a cosine is multiplied by, so that Adagrad's steps suit it.
+    static let cosineScale: Float = 4
     /// A domain's own part learns at this share of the rate, its bias excepted.
     static let ownShare: Float = 0.2
     /// What a micro-batch's gradient is divided by, also where a tick cut the batch short.
@@ -66,8 +72,8 @@ enum HeadConstant {
 
 /// Dense weights with their Adagrad accumulators: the shared part, or a domain's own.
 struct HeadPart: BitwiseCopyable {
-    var weights: InlineArray<57, Float>
-    var accumulators: InlineArray<57, Float>
+    var weights: InlineArray<59, Float>
+    var accumulators: InlineArray<59, Float>
 
     /// The shared part's start: the user's rate counts as it is, all else not at all.
     static var sharedStart: HeadPart {
@@ -90,13 +96,15 @@ struct HeadPart: BitwiseCopyable {
 struct SharedHead: BitwiseCopyable {
     var part = HeadPart.sharedStart
     /// Sums of micro-batch gradients and of their squares: dense weights, then the cross part's.
-    var gradient: InlineArray<60, Float> = InlineArray(repeating: 0)
-    var square: InlineArray<60, Float> = InlineArray(repeating: 0)
+    var gradient: InlineArray<62, Float> = InlineArray(repeating: 0)
+    var square: InlineArray<62, Float> = InlineArray(repeating: 0)
     var cross: InlineArray<3, Float> = InlineArray(repeating: 0)
     var crossAccumulators: InlineArray<3, Float> = InlineArray(
         repeating: HeadConstant.sharedAccumulator)
     var examples: Int64 = 0
     var spread = EffectSpread()
+    var historyCosines = CosineMean()
+    var queryCosines = CosineMean()
 }
 
 /// The two biases of a domain, learned by Newton steps: found within a hundred labels, and with a
@@ -133,7 +141,7 @@ struct KeptFeatures: BitwiseCopyable {
     /// User, query, query × item, and at most 16 scalars each of user and context.
     static let otherMaximum = 36
 
-    var dense: InlineArray<6, Float> = InlineArray(repeating: 0)
+    var dense: InlineArray<8, Float> = InlineArray(repeating: 0)
     var cross: InlineArray<3, Float> = InlineArray(repeating: 0)
     /// The content part's logit, and the part of that which comes from the item's content.
     var content: Float = 0

@@ -219,6 +219,7 @@ extension FinetuneStep {
         features.dense[HeadInput.contentRate] = Float(content.rate)
         features.dense[HeadInput.taste] = Float(content.taste)
         features.dense[HeadInput.match] = shown.query.map { match(state, $0, item) } ?? 0
+        addCosines(state, item, query: shown.query)
         features.cross[0] = Float(rate * user)
         features.cross[1] = Float(rate * historyRate)
         features.cross[2] = inHistory

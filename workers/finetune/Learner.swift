@@ -164,7 +164,7 @@ struct Learner {
 
 /// Sums over a micro-batch: dense and cross gradients, and what the biases move by.
 struct GradientSums {
-    var all: InlineArray<60, Float> = InlineArray(repeating: 0)
+    var all: InlineArray<62, Float> = InlineArray(repeating: 0)
     var contentSurplus: Double = 0
     var contentInformation: Double = 0
     var wholeSurplus: Double = 0

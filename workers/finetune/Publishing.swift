@@ -220,6 +220,7 @@ extension FinetuneStep {
             let extra =
                 queryWeight + head.hashed[Int(bucket(.queryItem, key))].weight
                 + head.weight(HeadInput.match) * match(state, hash, item)
+                + head.weight(HeadInput.queryCosine) * queryInput(state, hash, item)
                 + place.pointee.positionBias + (usesHead ? pair.mean : 0)
             let (score, standardDeviation) = scorer.score(
                 item: item, domain: domain, domainItem: domainItem, labels: place.pointee.labels,

@@ -3,8 +3,8 @@
 
 extension UnsafeMutablePointer where Pointee == KeptFeatures {
     @inline(__always) var dense: UnsafeMutablePointer<Float> { field(at: 0) }
-    @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 24) }
-    @inline(__always) var hashed: UnsafeMutablePointer<PackedFeature> { field(at: 56) }
+    @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 32) }
+    @inline(__always) var hashed: UnsafeMutablePointer<PackedFeature> { field(at: 64) }
 }
 
 extension UnsafeMutablePointer where Pointee == ItemFeatures {
@@ -20,15 +20,15 @@ extension UnsafeMutablePointer where Pointee == ContextRow {
 
 extension UnsafeMutablePointer where Pointee == HeadPart {
     @inline(__always) var weights: UnsafeMutablePointer<Float> { field(at: 0) }
-    @inline(__always) var accumulators: UnsafeMutablePointer<Float> { field(at: 228) }
+    @inline(__always) var accumulators: UnsafeMutablePointer<Float> { field(at: 236) }
 }
 
 extension UnsafeMutablePointer where Pointee == SharedHead {
     @inline(__always) var part: UnsafeMutablePointer<HeadPart> { field(at: 0) }
-    @inline(__always) var gradient: UnsafeMutablePointer<Float> { field(at: 456) }
-    @inline(__always) var square: UnsafeMutablePointer<Float> { field(at: 696) }
-    @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 936) }
-    @inline(__always) var crossAccumulators: UnsafeMutablePointer<Float> { field(at: 948) }
+    @inline(__always) var gradient: UnsafeMutablePointer<Float> { field(at: 472) }
+    @inline(__always) var square: UnsafeMutablePointer<Float> { field(at: 720) }
+    @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 968) }
+    @inline(__always) var crossAccumulators: UnsafeMutablePointer<Float> { field(at: 980) }
 }
 
 extension UnsafeMutablePointer where Pointee == GradientSums {
@@ -59,18 +59,18 @@ enum RowFields {
     static let biases = MemoryLayout<DomainRow>.offset(of: \.biases)!
 
     static func check() {
-        precondition(MemoryLayout<KeptFeatures>.offset(of: \.cross) == 24)
-        precondition(MemoryLayout<KeptFeatures>.offset(of: \.hashed) == 56)
+        precondition(MemoryLayout<KeptFeatures>.offset(of: \.cross) == 32)
+        precondition(MemoryLayout<KeptFeatures>.offset(of: \.hashed) == 64)
         precondition(MemoryLayout<ItemFeatures>.offset(of: \.domains) == 8)
         precondition(MemoryLayout<ItemFeatures>.offset(of: \.tokens) == 136)
         precondition(MemoryLayout<ContextRow>.offset(of: \.history) == 16)
         precondition(MemoryLayout<ContextRow>.offset(of: \.historyKeys) == 56)
         precondition(MemoryLayout<ContextRow>.offset(of: \.others) == 96)
-        precondition(MemoryLayout<HeadPart>.offset(of: \.accumulators) == 228)
-        precondition(MemoryLayout<SharedHead>.offset(of: \.gradient) == 456)
-        precondition(MemoryLayout<SharedHead>.offset(of: \.square) == 696)
-        precondition(MemoryLayout<SharedHead>.offset(of: \.cross) == 936)
-        precondition(MemoryLayout<SharedHead>.offset(of: \.crossAccumulators) == 948)
+        precondition(MemoryLayout<HeadPart>.offset(of: \.accumulators) == 236)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.gradient) == 472)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.square) == 720)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.cross) == 968)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.crossAccumulators) == 980)
     }
 }
 

@@ -52,6 +52,9 @@ public struct Counters: BitwiseCopyable, Sendable {
     public var recordsBeforeSettings: Int64 = 0
     public var unreadableRecords: Int64 = 0
     public var scoresPublished: Int64 = 0
+    /// Vectors of another length than `FinetuneCaps.textDimension`, or with numbers that are not
+    /// finite: masked.
+    public var vectorsMasked: Int64 = 0
 
     public var evictions: Int64 { evictedImpressions + evictedItems + evictedCandidates }
 
@@ -109,7 +112,8 @@ struct ItemRow: BitwiseCopyable {
     /// For the domains of its list alone.
     var hasDomainList: UInt8 = 0
     var isUnsent: UInt8 = 0
-    var padding: UInt32 = 0
+    /// One more than its row of `itemVectors`; 0 = no vector.
+    var vector: UInt32 = 0
 }
 
 /// What has been computed and published of an item, or of a candidate of a query.
@@ -160,6 +164,13 @@ struct CandidateRow: BitwiseCopyable {
     var padding: UInt16 = 0
     var published = PublishedScore()
     var pair = PairEvidence()
+}
+
+/// A text that queries name by its hash. Named by the text.
+struct TextRow: BitwiseCopyable {
+    /// One more than its row of `textVectors`; 0 = no vector.
+    var vector: UInt32 = 0
+    var padding: UInt32 = 0
 }
 
 /// A query in one domain.
@@ -300,7 +311,7 @@ struct SenderRow: BitwiseCopyable {
 /// A mean of domains' own parts, as partitions tell each other.
 struct ToldPart: BitwiseCopyable {
     /// Own weights, own bias, final bias.
-    var values: InlineArray<59, Float> = InlineArray(repeating: 0)
+    var values: InlineArray<61, Float> = InlineArray(repeating: 0)
     var isTold: UInt32 = 0
 }
 

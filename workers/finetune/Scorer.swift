@@ -79,6 +79,9 @@ final class Scorer {
             historyCount[c] = context.pointee.historyCount
         }
         view.histories.update(state, contexts, count, version: view.contextsVersion)
+        view.vectors?.update(
+            state, contexts, count, version: view.contextsVersion,
+            encoder: state.shared.value.pointee.historyCosines.encoder)
         if count == 0 {
             // Nothing was shown yet: one context of which nothing is known.
             count = 1
@@ -119,6 +122,11 @@ final class Scorer {
         let byHistory = head.shared.cross[1] * rate
         for c in 0..<count {
             logits[c] += part + contextPart[c] + byUser * userRate[c] + byHistory * historyRate[c]
+        }
+        if let vectors = view.vectors, let vector = state.itemVector(item) {
+            vectors.add(
+                to: logits, vector, weight: head.weight(HeadInput.historyCosine),
+                state.shared.value.pointee.historyCosines)
         }
         let clickedBefore = view.histories.contexts(with: item)
         if clickedBefore != 0 {
@@ -285,10 +293,8 @@ final class ContextHistories {
         for c in 0..<count {
             let context = contexts + c
             for i in 0..<Int(context.pointee.historyCount) {
-                let item = context.history[i]
-                guard item != UInt32.max, state.items.isLive(item),
-                    UInt32(truncatingIfNeeded: state.items.key(item).low) == context.historyKeys[i]
-                else { continue }
+                let item = state.item(in: context, i)
+                guard item != UInt32.max else { continue }
                 found[item, default: 0] |= 1 << UInt64(c)
                 let features = state.features(item)
                 for j in 0..<Int(features.pointee.tokenCount) {
