@@ -16,6 +16,14 @@ static inline __attribute__((always_inline)) void cs_prefetch(const void *addres
 typedef short cs_short16 __attribute__((ext_vector_type(16)));
 typedef int cs_int8 __attribute__((ext_vector_type(8)));
 
+/// Sixteen bytes from an address on as numbers of 16 bits.
+static inline __attribute__((always_inline)) cs_short16 cs_widen16(const signed char *address) {
+    typedef signed char bytes16 __attribute__((ext_vector_type(16)));
+    bytes16 bytes;
+    __builtin_memcpy(&bytes, address, 16);
+    return __builtin_convertvector(bytes, cs_short16);
+}
+
 /// a[2i] b[2i] + a[2i + 1] b[2i + 1] for i from 0 to 7.
 static inline __attribute__((always_inline)) cs_int8 cs_products16(cs_short16 a, cs_short16 b) {
 #ifdef __AVX2__

@@ -5,84 +5,111 @@ import CVectors
 
 /// Σ a[i] b[i].
 ///
-/// - Precondition: every partial sum fits 32 bits.
+/// - Precondition: the sum over any of its terms fits 32 bits.
 public func dot(_ a: UnsafePointer<Int8>, _ b: UnsafePointer<Int8>, count: Int) -> Int32 {
-    var sum: Int32 = 0
-    for i in 0..<count { sum &+= Int32(a[i]) &* Int32(b[i]) }
+    var sums = SIMD8<Int32>(repeating: 0)
+    var i = 0
+    while i &+ 16 <= count {
+        sums &+= cs_products16(cs_widen16(a + i), cs_widen16(b + i))
+        i &+= 16
+    }
+    var sum = sums.wrappedSum()
+    while i < count {
+        sum &+= Int32(a[i]) &* Int32(b[i])
+        i &+= 1
+    }
     return sum
 }
 
 /// Σ a[i] b[i].
 ///
-/// - Precondition: every partial sum fits 32 bits.
+/// - Precondition: the sum over any of its terms fits 32 bits.
 public func dot(_ a: UnsafePointer<Int16>, _ b: UnsafePointer<Int8>, count: Int) -> Int32 {
-    var sum: Int32 = 0
-    for i in 0..<count { sum &+= Int32(a[i]) &* Int32(b[i]) }
+    var sums = SIMD8<Int32>(repeating: 0)
+    var i = 0
+    while i &+ 16 <= count {
+        sums &+= cs_products16(sixteen(a + i), cs_widen16(b + i))
+        i &+= 16
+    }
+    var sum = sums.wrappedSum()
+    while i < count {
+        sum &+= Int32(a[i]) &* Int32(b[i])
+        i &+= 1
+    }
     return sum
 }
 
-/// Σ a[i] b[i].
-///
-/// - Precondition: every partial sum fits 32 bits.
-public func dot(_ a: UnsafePointer<Int16>, _ b: UnsafePointer<Int16>, count: Int) -> Int32 {
-    var sum: Int32 = 0
-    for i in 0..<count { sum &+= Int32(a[i]) &* Int32(b[i]) }
-    return sum
-}
-
-/// out[r] = Σ matrix[r][i] x[i].
+/// S · S and S · x for the sum S of rows.
 ///
 /// - Parameters:
-///   - out: (rows), overwritten.
-///   - matrix: (rows, count).
-///   - x: (count).
-/// - Precondition: every partial sum fits 32 bits.
-public func dots(
-    _ out: UnsafeMutablePointer<Int32>, _ matrix: UnsafePointer<Int16>, rows: Int,
-    _ x: UnsafePointer<Int16>, count: Int
+///   - rows: `rowCount` rows of `count` numbers.
+///   - x: `count` numbers.
+///   - sum: `count` numbers, overwritten with S; nil where nobody wants it.
+/// - Precondition: numbers of S fit 16 bits, S · S and S · x over any of their terms 32.
+@inline(__always)
+private func products(
+    _ rows: UnsafePointer<UnsafePointer<Int8>>, _ rowCount: Int, _ x: UnsafePointer<Int8>?,
+    _ sum: UnsafeMutablePointer<Int16>?, _ count: Int
+) -> (squares: Int32, product: Int32) {
+    var squares = SIMD8<Int32>(repeating: 0)
+    var products = SIMD8<Int32>(repeating: 0)
+    var i = 0
+    while i &+ 16 <= count {
+        var s = cs_widen16(rows[0] + i)
+        for r in 1..<max(1, rowCount) { s &+= cs_widen16(rows[r] + i) }
+        squares &+= cs_products16(s, s)
+        if let x { products &+= cs_products16(s, cs_widen16(x + i)) }
+        if let sum { UnsafeMutableRawPointer(sum + i).storeBytes(of: s, as: SIMD16<Int16>.self) }
+        i &+= 16
+    }
+    var (square, product) = (squares.wrappedSum(), products.wrappedSum())
+    while i < count {
+        var s = Int16(rows[0][i])
+        for r in 1..<max(1, rowCount) { s &+= Int16(rows[r][i]) }
+        square &+= Int32(s) &* Int32(s)
+        if let x { product &+= Int32(s) &* Int32(x[i]) }
+        if let sum { sum[i] = s }
+        i &+= 1
+    }
+    return (square, product)
+}
+
+/// S · S and S · x for the sum S of rows.
+///
+/// - Parameters:
+///   - rows: `rowCount` ≥ 1 rows of `count` numbers.
+///   - x: `count` numbers.
+/// - Precondition: numbers of S fit 16 bits, S · S and S · x over any of their terms 32.
+public func sumProducts(
+    _ rows: UnsafePointer<UnsafePointer<Int8>>, rowCount: Int, _ x: UnsafePointer<Int8>, count: Int
+) -> (squares: Int32, product: Int32) {
+    products(rows, rowCount, x, nil, count)
+}
+
+/// sum = S, the sum of rows; returns S · S.
+///
+/// - Parameters:
+///   - sum: `count` numbers, overwritten.
+///   - rows: `rowCount` ≥ 1 rows of `count` numbers.
+/// - Precondition: numbers of S fit 16 bits, S · S over any of its terms 32.
+public func sumRows(
+    _ sum: UnsafeMutablePointer<Int16>, _ rows: UnsafePointer<UnsafePointer<Int8>>, rowCount: Int,
+    count: Int
+) -> Int32 {
+    products(rows, rowCount, nil, sum, count).squares
+}
+
+/// y += a - b.
+///
+/// - Precondition: every y fits 16 bits in the end.
+public func exchange(
+    _ y: UnsafeMutablePointer<Int16>, _ a: UnsafePointer<Int16>, for b: UnsafePointer<Int16>,
+    count: Int
 ) {
-    var r = 0
-    // Four rows at a time: `x` is loaded once for them.
-    while r &+ 4 <= rows && count & 15 == 0 {
-        let m = matrix + r &* count
-        var s0 = SIMD8<Int32>(repeating: 0)
-        var s1 = s0
-        var s2 = s0
-        var s3 = s0
-        var i = 0
-        while i < count {
-            let v = sixteen(x, i)
-            s0 &+= cs_products16(sixteen(m, i), v)
-            s1 &+= cs_products16(sixteen(m, count &+ i), v)
-            s2 &+= cs_products16(sixteen(m, 2 &* count &+ i), v)
-            s3 &+= cs_products16(sixteen(m, 3 &* count &+ i), v)
-            i &+= 16
-        }
-        out[r] = s0.wrappedSum()
-        out[r &+ 1] = s1.wrappedSum()
-        out[r &+ 2] = s2.wrappedSum()
-        out[r &+ 3] = s3.wrappedSum()
-        r &+= 4
-    }
-    while r < rows {
-        out[r] = dot(matrix + r &* count, x, count: count)
-        r &+= 1
-    }
+    for i in 0..<count { y[i] = y[i] &+ a[i] &- b[i] }
 }
 
 @inline(__always)
-private func sixteen(_ p: UnsafePointer<Int16>, _ i: Int) -> SIMD16<Int16> {
-    UnsafeRawPointer(p + i).loadUnaligned(as: SIMD16<Int16>.self)
-}
-
-/// y += x.
-///
-/// - Precondition: every sum fits 16 bits.
-public func add(_ y: UnsafeMutablePointer<Int16>, _ x: UnsafePointer<Int8>, count: Int) {
-    for i in 0..<count { y[i] &+= Int16(x[i]) }
-}
-
-/// y = x.
-public func widen(_ y: UnsafeMutablePointer<Int16>, _ x: UnsafePointer<Int8>, count: Int) {
-    for i in 0..<count { y[i] = Int16(x[i]) }
+private func sixteen(_ p: UnsafePointer<Int16>) -> SIMD16<Int16> {
+    UnsafeRawPointer(p).loadUnaligned(as: SIMD16<Int16>.self)
 }

@@ -143,7 +143,8 @@ import Testing
         #expect(counters.scoresPublished > 20)
         #expect(counters.vectorsMasked > 0)
         #expect(calm.state.itemVectors!.liveRows > 0 && calm.state.textVectors!.liveRows > 0)
-        #expect(calm.examples.contains { $0["dense"]!.array![HeadInput.historyCosine].double! != 0 })
+        #expect(
+            calm.examples.contains { $0["dense"]!.array![HeadInput.historyCosine].double! != 0 })
         #expect(calm.examples.contains { $0["dense"]!.array![HeadInput.queryCosine].double! != 0 })
     }
 }

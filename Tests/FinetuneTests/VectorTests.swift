@@ -149,7 +149,8 @@ import VectorKernels
         }
         #expect(!without.state.tables.contains { $0.name.contains("vectors") })
         #expect(
-            with.values(.scores).map(\.canonicalText) == without.values(.scores).map(\.canonicalText))
+            with.values(.scores).map(\.canonicalText)
+                == without.values(.scores).map(\.canonicalText))
         #expect(with.role.stepVersion != FinetuneRun().role.stepVersion)
     }
 
@@ -271,30 +272,33 @@ import VectorKernels
     @Test(arguments: [0, 1, 15, 16, 17, 64, 384, 4_096])
     func `products of whole numbers are exact at the limits of their widths`(size: Int) {
         var random = SplitMix64(seed: UInt64(size) + 1)
-        func extreme() -> Int8 { [-127, 127, 126, Int8(truncatingIfNeeded: random.next() % 7)][Int(random.next() % 4)] }
-        let bytes = (0..<size).map { _ in extreme() }
-        let rows = 7
-        let wide = (0..<rows * size).map { _ in Int16(extreme()) * 10 }
-        var words = [Int16](repeating: 1, count: size)
-        widen(&words, bytes, count: size)
-        #expect(words == bytes.map(Int16.init))
-        add(&words, bytes, count: size)
-        #expect(words == bytes.map { 2 * Int16($0) })
-        widen(&words, bytes, count: size)
-        func slow(_ a: some Sequence<Int16>, _ b: [Int8]) -> Int32 {
-            zip(a, b).reduce(0) { $0 + Int32($1.0) * Int32($1.1) }
+        func extreme() -> Int8 {
+            [-127, 127, 126, Int8(truncatingIfNeeded: random.next() % 7)][Int(random.next() % 4)]
         }
-        #expect(dot(bytes, bytes, count: size) == slow(bytes.map(Int16.init), bytes))
-        #expect(dot(words, words, count: size) == slow(words, bytes))
-        var products = [Int32](repeating: 1, count: rows)
-        dots(&products, wide, rows: rows, words, count: size)
-        for r in 0..<rows {
-            let expected = slow(wide[r * size..<(r + 1) * size], bytes)
-            #expect(products[r] == expected, "row \(r)")
-            let one = wide.withUnsafeBufferPointer {
-                dot($0.baseAddress! + r * size, bytes, count: size)
+        let bytes = (0..<size).map { _ in extreme() }
+        let wide = (0..<size).map { _ in Int16(extreme()) * 10 }
+        func slow(_ a: [Int], _ b: [Int]) -> Int32 {
+            Int32(zip(a, b).reduce(0) { $0 + $1.0 * $1.1 })
+        }
+        let x = bytes.map(Int.init)
+        #expect(dot(bytes, bytes, count: size) == slow(x, x))
+        #expect(dot(wide, bytes, count: size) == slow(wide.map(Int.init), x))
+        for rows in [1, 2, 7, 10] {
+            let matrix = (0..<rows * size).map { _ in extreme() }
+            let sums = (0..<size).map { i in
+                (0..<rows).reduce(0) { $0 + Int(matrix[$1 * size + i]) }
             }
-            #expect(one == expected)
+            matrix.withUnsafeBufferPointer { matrix in
+                let pointers = (0..<rows).map { matrix.baseAddress! + $0 * size }
+                let found = sumProducts(pointers, rowCount: rows, bytes, count: size)
+                #expect(found == (slow(sums, sums), slow(sums, x)))
+                var sum = [Int16](repeating: 1, count: size)
+                #expect(sumRows(&sum, pointers, rowCount: rows, count: size) == slow(sums, sums))
+                #expect(sum == sums.map { Int16($0) })
+                let old = sum
+                exchange(&sum, wide, for: old, count: size)
+                #expect(sum == wide)
+            }
         }
     }
 }

@@ -1,67 +1,93 @@
-// What the histories of a domain's contexts say in vectors: a sum each, and its cosines with an item's.
+// What the histories of a domain's contexts say in vectors, put into one: the mean over the contexts of
+// their cosines with an item is then one product.
 
 import VectorKernels
 
-/// Sums of the vectors in the histories of a domain's contexts. Derived; made again when the contexts,
-/// or any vector, have changed.
+/// The sum, over a domain's contexts, of the unit vectors into which their histories point.
+///
+/// In whole numbers, so that it is the same whether contexts were exchanged one by one or all are taken
+/// anew. Derived: made again when a vector has changed, and where contexts were exchanged.
 final class ContextVectors {
+    /// Length that a history's sum is rounded to: 64 of them fit 16 bits.
+    private static let length: Float = 511
+
     private let dimension: Int
-    /// (contexts, dimension).
-    private let sums: UnsafeMutablePointer<Int16>
-    /// 1 / length of each sum; 0 where a context's history has no vector.
-    private let inverseLengths: UnsafeMutablePointer<Float>
-    private let item: UnsafeMutablePointer<Int16>
-    private let products: UnsafeMutablePointer<Int32>
+    /// (contexts, dimension): where each context's history points; zeros without one.
+    private let units: UnsafeMutablePointer<Int16>
+    /// Bit c: the history of context c has a vector.
+    private var known: UInt64 = 0
+    /// Their sum.
+    private let sum: UnsafeMutablePointer<Int16>
+    private let unit: UnsafeMutablePointer<Int16>
+    private let rows = HistoryRows()
     private var count = 0
     private var encoder: UInt64 = 0
-    private var builtFrom: (UInt64, UInt64, UInt64) = (.max, .max, .max)
+    private var version = UInt64.max
 
     init(dimension: Int) {
-        let contexts = DomainParameters.contextsMaximum
         self.dimension = dimension
-        sums = .allocate(capacity: contexts * dimension)
-        inverseLengths = .allocate(capacity: contexts)
-        item = .allocate(capacity: dimension)
-        products = .allocate(capacity: contexts)
+        units = .allocate(capacity: DomainParameters.contextsMaximum * dimension)
+        sum = .allocate(capacity: dimension)
+        unit = .allocate(capacity: dimension)
     }
 
     deinit {
-        sums.deallocate()
-        inverseLengths.deallocate()
-        item.deallocate()
-        products.deallocate()
+        units.deallocate()
+        sum.deallocate()
+        unit.deallocate()
     }
 
     /// Takes the contexts as they are now; only vectors of `encoder` count.
+    ///
+    /// - Parameter exchanged: bit c: context c is another than at the last update.
     func update(
         _ state: FinetuneState, _ contexts: UnsafeMutablePointer<ContextRow>, _ count: Int,
-        version contextsVersion: UInt64, encoder: UInt64
+        exchanged: UInt64, encoder: UInt64
     ) {
-        let version = (state.vectorsVersion, state.historiesVersion, contextsVersion)
-        guard builtFrom != version || self.encoder != encoder else { return }
-        builtFrom = version
-        self.count = count
-        self.encoder = encoder
-        for c in 0..<count {
-            let context = contexts + c
-            inverseLengths[c] = HistorySum.add(
-                Int(context.pointee.historyCount), { state.item(in: context, $0) }, encoder, state,
-                to: sums + c * dimension, dimension)
+        var exchanged = exchanged
+        if version != state.vectorsVersion || self.encoder != encoder || count < self.count {
+            version = state.vectorsVersion
+            self.encoder = encoder
+            self.count = 0
+            known = 0
+            exchanged = .max
+            sum.update(repeating: 0, count: dimension)
+        }
+        while self.count < count {
+            (units + self.count * dimension).update(repeating: 0, count: dimension)
+            exchanged |= 1 << UInt64(self.count)
+            self.count += 1
+        }
+        for c in 0..<count where exchanged >> UInt64(c) & 1 == 1 {
+            take(state, contexts + c, c)
         }
     }
 
-    /// Adds to each context's logit what the cosine of its history with an item is worth.
-    func add(
-        to logits: UnsafeMutablePointer<Float>, _ vector: UnsafeMutablePointer<VectorRow>,
-        weight: Float, _ mean: CosineMean
+    private func take(
+        _ state: FinetuneState, _ context: UnsafeMutablePointer<ContextRow>, _ c: Int
     ) {
-        guard vector.pointee.encoder == encoder, vector.pointee.inverseLength > 0 else { return }
-        widen(item, vector.numbers, count: dimension)
-        dots(products, sums, rows: count, item, count: dimension)
-        for c in 0..<count where inverseLengths[c] > 0 {
-            let cosine = Float(products[c]) * inverseLengths[c] * vector.pointee.inverseLength
-            logits[c] += weight * mean.input(cosine, encoder)
+        let found = rows.find(Int(context.pointee.historyCount), of: encoder, state) {
+            state.item(in: context, $0)
         }
+        let squares =
+            found > 0 ? sumRows(unit, rows.rows, rowCount: found, count: dimension) : 0
+        let scale = squares > 0 ? ContextVectors.length / Float(squares).squareRoot() : 0
+        for i in 0..<dimension {
+            unit[i] = scale > 0 ? Int16((Float(unit[i]) * scale).rounded(.toNearestOrEven)) : 0
+        }
+        exchange(sum, unit, for: units + c * dimension, count: dimension)
+        (units + c * dimension).update(from: unit, count: dimension)
+        let bit: UInt64 = 1 << UInt64(c)
+        known = squares > 0 ? known | bit : known & ~bit
+    }
+
+    /// The mean over all contexts of the head's input for an item; a context without a vector counts 0.
+    func meanInput(_ vector: UnsafeMutablePointer<VectorRow>, _ mean: CosineMean) -> Float {
+        guard known != 0, vector.pointee.encoder == encoder, vector.pointee.inverseLength > 0
+        else { return 0 }
+        let product = dot(sum, vector.numbers, count: dimension)
+        let cosines = Float(product) * (vector.pointee.inverseLength / ContextVectors.length)
+        return mean.input(sum: cosines, of: Float(known.nonzeroBitCount), encoder) / Float(count)
     }
 }
 

@@ -7,6 +7,8 @@ final class DomainView {
     let vectors: ContextVectors?
     /// Moves when a context is exchanged.
     @exclusivity(unchecked) var contextsVersion: UInt64 = 0
+    /// Bit c: context c was exchanged since `vectors` was updated.
+    @exclusivity(unchecked) var exchangedContexts: UInt64 = .max
     @exclusivity(unchecked) var ranking = Ranking()
     @exclusivity(unchecked) var headQueries = HeadQueries()
     /// Rows of `domainItems` touched since the last publish point.

@@ -42,7 +42,6 @@ public final class FinetuneState: PartitionState {
     @exclusivity(unchecked) var unsentItems: [UInt32] = []
     /// Moves when an item's vector comes, changes or goes.
     @exclusivity(unchecked) var vectorsVersion: UInt64 = 0
-    @exclusivity(unchecked) private(set) var historySum: HistorySum?
 
     init(partition: Int, caps: FinetuneCaps, hashBits: Int) {
         self.partition = partition
@@ -71,7 +70,6 @@ public final class FinetuneState: PartitionState {
         }
         itemVectors = vectors("item-vectors", caps.items)
         textVectors = vectors("text-vectors", caps.queries)
-        historySum = dimension > 0 ? HistorySum(dimension: dimension) : nil
         candidates = Table("candidates", maximumRows: caps.queries * 4)
         pending = Table(
             "pending", maximumRows: caps.openImpressions + caps.corrections,

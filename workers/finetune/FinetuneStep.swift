@@ -256,6 +256,7 @@ final class Scratch {
     @exclusivity(unchecked) var name = ByteBuffer()
     @exclusivity(unchecked) var words = ByteBuffer()
     let itemFeatures = UnsafeMutablePointer<ItemFeatures>.allocate(capacity: 1)
+    let historyRows = HistoryRows()
     /// A vector that has just been read.
     let vector: UnsafeMutablePointer<Int8>
     let lookups: Lookups

@@ -392,6 +392,7 @@ extension FinetuneStep {
             guard slot < limit else { return }
         }
         state.views[Int(domain)].contextsVersion += 1
+        state.views[Int(domain)].exchangedContexts |= 1 << UInt64(slot)
         let context = state.contexts(domain) + Int(slot)
         let dense = scratch.features.dense
         context.pointee.userRate = dense[HeadInput.userRate]

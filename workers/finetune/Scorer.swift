@@ -80,8 +80,9 @@ final class Scorer {
         }
         view.histories.update(state, contexts, count, version: view.contextsVersion)
         view.vectors?.update(
-            state, contexts, count, version: view.contextsVersion,
+            state, contexts, count, exchanged: view.exchangedContexts,
             encoder: state.shared.value.pointee.historyCosines.encoder)
+        view.exchangedContexts = 0
         if count == 0 {
             // Nothing was shown yet: one context of which nothing is known.
             count = 1
@@ -116,17 +117,17 @@ final class Scorer {
         let contentRate = addTaste(features)
         let content = head.itemContent(contentRate, features)
         let effect = step.effect(state, item, domainItem, content: Double(content))
-        let part =
+        var part =
             head.bias + Float(head.biases.pointee.final) + extra + content + Float(effect.mean)
+        if let vectors = view.vectors, let vector = state.itemVector(item) {
+            part +=
+                head.weight(HeadInput.historyCosine)
+                * vectors.meanInput(vector, state.shared.value.pointee.historyCosines)
+        }
         let byUser = head.shared.cross[0] * rate
         let byHistory = head.shared.cross[1] * rate
         for c in 0..<count {
             logits[c] += part + contextPart[c] + byUser * userRate[c] + byHistory * historyRate[c]
-        }
-        if let vectors = view.vectors, let vector = state.itemVector(item) {
-            vectors.add(
-                to: logits, vector, weight: head.weight(HeadInput.historyCosine),
-                state.shared.value.pointee.historyCosines)
         }
         let clickedBefore = view.histories.contexts(with: item)
         if clickedBefore != 0 {

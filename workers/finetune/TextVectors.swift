@@ -55,8 +55,14 @@ struct CosineMean: BitwiseCopyable {
     /// The cosine as an input of the head; 0 while there is no mean of its encoder.
     @inline(__always)
     func input(_ cosine: Float, _ encoder: UInt64) -> Float {
+        input(sum: cosine, of: 1, encoder)
+    }
+
+    /// The sum of the inputs that so many cosines give.
+    @inline(__always)
+    func input(sum cosines: Float, of number: Float, _ encoder: UInt64) -> Float {
         guard count > 0, encoder == self.encoder else { return 0 }
-        return HeadConstant.cosineScale * (cosine - Float(mean))
+        return HeadConstant.cosineScale * (cosines - number * Float(mean))
     }
 
     mutating func add(_ cosine: Float, _ encoder: UInt64) {
@@ -70,63 +76,31 @@ struct CosineMean: BitwiseCopyable {
     }
 }
 
-/// The sum of the vectors of a history's items.
-///
-/// Kept from one impression to the next, because those of a request have one history. Derived.
-final class HistorySum {
-    let numbers: UnsafeMutablePointer<Int16>
-    private(set) var inverseLength: Float = 0
-    private let dimension: Int
-    @exclusivity(unchecked) private var items: [UInt32] = []
-    private var encoder: UInt64 = 0
-    private var version = UInt64.max
+/// Where the vectors of a history's items lie, to be summed: reused memory.
+final class HistoryRows {
+    /// Items beyond the tenth do not count: so sums fit 16 bits, and the products of sums 32.
+    static let maximum = ContextRow.historyMaximum
+    let rows = UnsafeMutablePointer<UnsafePointer<Int8>>.allocate(capacity: maximum)
 
-    init(dimension: Int) {
-        self.dimension = dimension
-        numbers = .allocate(capacity: dimension)
-    }
+    deinit { rows.deallocate() }
 
-    deinit { numbers.deallocate() }
-
-    /// Takes the items of a history, `UInt32.max` for an unknown one; only vectors of `encoder` count.
-    func take(_ history: [UInt32], _ encoder: UInt64, _ state: FinetuneState) {
-        guard items != history || self.encoder != encoder || version != state.vectorsVersion else {
-            return
-        }
-        items.removeAll(keepingCapacity: true)
-        items.append(contentsOf: history)
-        self.encoder = encoder
-        version = state.vectorsVersion
-        inverseLength = HistorySum.add(
-            history.count, { history[$0] }, encoder, state, to: numbers, dimension)
-    }
-
-    /// Overwrites `numbers` with the sum over `count` items' vectors of an encoder.
+    /// Finds the vectors of one encoder; returns how many there are.
     ///
-    /// - Returns: 1 / its length, 0 where it is 0.
-    /// - Precondition: at most `maximum` items, so that sums fit 16 bits and their products 32.
-    static func add(
-        _ count: Int, _ item: (Int) -> UInt32, _ encoder: UInt64, _ state: FinetuneState,
-        to numbers: UnsafeMutablePointer<Int16>, _ dimension: Int
-    ) -> Float {
+    /// - Parameter item: the row of an item of the history, `UInt32.max` for an unknown one.
+    @inline(__always)
+    func find(
+        _ count: Int, of encoder: UInt64, _ state: FinetuneState, _ item: (Int) -> UInt32
+    ) -> Int {
         var found = 0
-        for i in 0..<min(count, HistorySum.maximum) {
-            guard let vector = state.itemVector(item(i)),
-                vector.pointee.encoder == encoder, vector.pointee.inverseLength > 0
+        for i in 0..<min(count, HistoryRows.maximum) {
+            guard let vector = state.itemVector(item(i)), vector.pointee.encoder == encoder,
+                vector.pointee.inverseLength > 0
             else { continue }
-            if found == 0 {
-                widen(numbers, vector.numbers, count: dimension)
-            } else {
-                VectorKernels.add(numbers, vector.numbers, count: dimension)
-            }
+            rows[found] = UnsafePointer(vector.numbers)
             found += 1
         }
-        guard found > 0 else { return 0 }
-        let squares = dot(numbers, numbers, count: dimension)
-        return squares > 0 ? 1 / Float(squares).squareRoot() : 0
+        return found
     }
-
-    static let maximum = ContextRow.historyMaximum
 }
 
 extension UnsafeMutablePointer where Pointee == VectorRow {
@@ -206,11 +180,16 @@ extension FinetuneStep {
         guard let vector = state.itemVector(item), vector.pointee.inverseLength > 0 else { return }
         let encoder = vector.pointee.encoder
         let shared = state.shared.value
-        if !scratch.history.isEmpty, let sum = state.historySum {
-            sum.take(scratch.history, encoder, state)
-            if sum.inverseLength > 0 {
-                let product = dot(sum.numbers, vector.numbers, count: caps.textDimension)
-                let cosine = Float(product) * sum.inverseLength * vector.pointee.inverseLength
+        let known = scratch.historyRows.find(scratch.history.count, of: encoder, state) {
+            scratch.history[$0]
+        }
+        if known > 0 {
+            let (squares, product) = sumProducts(
+                scratch.historyRows.rows, rowCount: known, vector.numbers,
+                count: caps.textDimension)
+            if squares > 0 {
+                let cosine =
+                    Float(product) / Float(squares).squareRoot() * vector.pointee.inverseLength
                 features.dense[HeadInput.historyCosine] =
                     shared.pointee.historyCosines.input(cosine, encoder)
                 shared.pointee.historyCosines.add(cosine, encoder)
@@ -243,4 +222,3 @@ extension FinetuneStep {
         return state.shared.value.pointee.queryCosines.input(cosine, vector.pointee.encoder)
     }
 }
-
