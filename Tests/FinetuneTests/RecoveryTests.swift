@@ -176,6 +176,11 @@ import Testing
                     "i\(i - 40)", random.next() % 5 == 0 ? 1 : 0, domain: domain,
                     time: Int64(i) * 10)
             }
+            if i % 3 == 0 {
+                let vector = (0..<32).map { _ in Float(random.next() % 9) - 4 }
+                run.item("item\(random.next() % 6_000)", vector: vector)
+                run.text("q\(random.next() % 2_000)", vector: vector)
+            }
             if i % 100 == 0 { run.tick(Int64(i) * 10) }
             if i == 6_000 { halfway = bytes() }
         }
@@ -185,6 +190,7 @@ import Testing
         #expect(counters.evictedImpressions > 1_000)
         #expect(counters.evictions >= counters.evictedItems + counters.evictedImpressions)
         #expect(run.state.items.liveRows <= 60 && run.state.pending.liveRows <= 120)
+        #expect(run.state.itemVectors!.liveRows <= 60 && run.state.textVectors!.liveRows <= 20)
         #expect(run.state.queries.liveRows <= 20 && run.state.candidates.liveRows <= 80)
         #expect(bytes() == halfway, "\(bytes()) bytes at the end, \(halfway) halfway")
         #expect(run.domain("feed").pointee.labels + run.domain("search").pointee.labels == 11_960)
