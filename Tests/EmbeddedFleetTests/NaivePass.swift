@@ -265,10 +265,11 @@ struct NaivePass {
         guard values.count == dimension else { return nil }
         let largest = values.map(abs).max()!
         let length = values.reduce(0) { $0 + $1 * $1 }.squareRoot()
-        let scale = length > 0 ? min(127 / largest, 512 / length) : 0
+        // Single precision, like the vectors: what lies halfway must go the same way.
+        let scale = length > 0 ? min(127 / Float(largest), 512 / Float(length)) : 0
         return Vector(
             encoder: record["encoder"]!.text!,
-            numbers: values.map { ($0 * scale).rounded(.toNearestOrEven) })
+            numbers: values.map { Double((Float($0) * scale).rounded(.toNearestOrEven)) })
     }
 
     private func cosine(_ a: [Double], _ b: [Double]) -> Double? {

@@ -52,7 +52,7 @@ import Testing
         let draw = random.next() % 12
         var numbers = [Float](repeating: 0, count: draw == 0 ? 47 : 48)
         for word in text.lowercased().split(separator: " ") {
-            var word = SplitMix64(seed: Array(word.utf8).lend { Hash128($0).low })
+            var word = Random(seed: Array(word.utf8).lend { Hash128($0).low })
             for _ in 0..<4 { numbers[Int(word.next() % 47)] += Float(word.normal()) }
         }
         let halves = numbers.flatMap { number -> [UInt8] in
@@ -117,7 +117,7 @@ import Testing
     @Test func `vectors that come late are masked before, and as they were after`() throws {
         let simulation = SimulatedLog(.tiny(seed: 7, impressions: 2_500, domains: 5))
         let input = try TestInput(simulation).set([
-            "hash_bits": "16", "text.encoder": "none", "text.dimension": "48",
+            "hash_bits": "20", "text.encoder": "none", "text.dimension": "48",
         ])
         let fleet = try input.fleet(FleetLayout(events: 1, domainLog: 1, linesPerTurn: 100))
         try fleet.run(input.together)

@@ -43,8 +43,10 @@ import Testing
             guard below(4) > 0 else { return nil }
             return (0..<(below(9) == 0 ? 19 : 20)).map { _ in Float(below(2_001)) / 1_000 - 1 }
         }
+        for i in 0..<25 { run.item("item\(i)", vector: vector()) }
+        for i in 0..<12 { run.text("q\(i)", vector: vector()) }
         for i in 0..<900 {
-            switch below(20) {
+            switch below(24) {
             case 0..<8:
                 let domain = ["search", "feed", "cards"][Int(below(3))]
                 run.impression(
@@ -70,6 +72,9 @@ import Testing
                     "item\(below(30))", tags: ["t\(below(4))", "t\(below(9))"],
                     domains: below(4) == 0 ? ["feed"] : nil, available: below(5) > 0,
                     deleted: below(12) == 0, vector: vector(), encoder: 1 + below(8) / 7)
+            case 20..<23:
+                run.item("item\(below(30))", vector: vector(), encoder: 1 + below(8) / 7)
+            case 23: run.text("q\(below(12))", vector: vector())
             case 15: run.text("q\(below(12))", vector: vector(), encoder: 1 + below(8) / 7)
             case 16:
                 run.prior(
@@ -142,10 +147,10 @@ import Testing
         #expect(counters.evictedItems > 0 && counters.evictedImpressions > 0)
         #expect(counters.scoresPublished > 20)
         #expect(counters.vectorsMasked > 0)
-        #expect(calm.state.itemVectors!.liveRows > 0 && calm.state.textVectors!.liveRows > 0)
+        let shared = calm.state.shared.value.pointee
         #expect(
-            calm.examples.contains { $0["dense"]!.array![HeadInput.historyCosine].double! != 0 })
-        #expect(calm.examples.contains { $0["dense"]!.array![HeadInput.queryCosine].double! != 0 })
+            shared.historyCosines.encoder != 0 && shared.queryCosines.encoder != 0,
+            "cosines were formed")
     }
 }
 
