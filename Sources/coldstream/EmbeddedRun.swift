@@ -95,7 +95,7 @@ struct EmbeddedRun {
     private func tellOfTexts(_ fleet: EmbeddedFleet) {
         guard let maker = fleet.maker else { return }
         let counts = maker.counts
-        if counts.seconds >= 1 {
+        if counts.texts > 0, counts.seconds >= 1 {
             say(
                 "coldstream: text: \(Formatted.count(counts.texts)) texts encoded by "
                     + "\(maker.identity.name), "
