@@ -232,6 +232,7 @@ private func vector(_ text: String, _ hash: UInt64 = 0xA1) -> [Float] {
         let before = try run.sent().count
         run.encoder = CountingEncoder(0xB2)
         run.encoder!.failure = { EncoderIsAway() }
+        run.settings.recordsPerTurn = 1
         try run.restart()
         try run.drain()
         #expect(try run.sent().count == before, "nothing goes out without its new vector")
@@ -246,6 +247,37 @@ private func vector(_ text: String, _ hash: UInt64 = 0xA1) -> [Float] {
         try run.restart()
         try run.drain()
         #expect(try run.sent().count == before + again.count)
+    }
+
+    @Test func `of what is read again for a new encoder only the newest version is sent`() throws {
+        let run = try VectorRun(domainLog: 1)
+        for time in 1...5 { try run.item("a", "a\(time)", time: Int64(time)) }
+        try run.drain()
+        let before = try run.sent().count
+        run.encoder = CountingEncoder(0xB2)
+        run.settings.recordsPerTurn = 1
+        try run.restart()
+        try run.drain()
+        #expect(try run.sent().dropFirst(before).map(\.title) == ["a5"])
+    }
+
+    @Test func `a change of encoder in the midst of another takes no vector away`() throws {
+        let run = try VectorRun(domainLog: 1)
+        for i in 0..<6 { try run.item("i\(i)", "t\(i)") }
+        try run.drain()
+        run.settings.recordsPerTurn = 1
+        for hash: UInt64 in [0xB2, 0xC3] {
+            run.encoder = CountingEncoder(hash)
+            run.encoder!.failure = { EncoderIsAway() }
+            try run.restart()
+            for _ in 0..<4 { try run.encode.turn() }
+        }
+        try run.drain()
+        #expect(try run.sent().count == 6, "nothing goes out without its new vector")
+        run.encoder!.failure = { nil }
+        try run.restart()
+        try run.drain()
+        #expect(try run.sent().dropFirst(6).map(\.encoder) == [UInt64?](repeating: 0xC3, count: 6))
     }
 
     @Test func `a worker with an encoder makes up for the one without`() throws {
