@@ -7,16 +7,6 @@ import Streams
 import TextEncoding
 import Testing
 
-/// Numbers that follow from a seed.
-private struct Draws {
-    var state: UInt64
-
-    mutating func below(_ limit: Int) -> Int {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return Int((state >> 33) % UInt64(limit))
-    }
-}
-
 /// What the catalog and `texts` hold, and how often each version may be seen.
 private struct Truth {
     /// The newest version of an item: its title, nil = deleted.

@@ -85,10 +85,14 @@ final class VectorRun {
     func restart(maker: (any VectorMaker)? = nil) throws {
         encode?.client.leave()
         encode?.textsClient?.leave()
+        encode = try makeEncode(slot: 0, maker: maker)
+    }
+
+    func makeEncode(slot: Int, maker: (any VectorMaker)? = nil) throws -> Encode<MemoryLogClient> {
         func client(_ role: String, _ topic: Topic) -> MemoryLogClient {
-            MemoryLogClient(log, group: role, input: topic, transactionalID: "\(role).0")
+            MemoryLogClient(log, group: role, input: topic, transactionalID: "\(role).\(slot)")
         }
-        encode = try Encode(
+        return try Encode(
             settings, client: client("encode", .catalog), texts: client("encode-texts", .texts),
             maker: maker ?? encoder.map { InlineVectorMaker($0, batch: 3) })
     }
@@ -170,5 +174,15 @@ final class VectorRun {
             }
         }
         return newest.filter(\.value).keys.sorted()
+    }
+}
+
+/// Numbers that follow from a seed.
+struct Draws {
+    var state: UInt64
+
+    mutating func below(_ limit: Int) -> Int {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return Int((state >> 33) % UInt64(limit))
     }
 }
