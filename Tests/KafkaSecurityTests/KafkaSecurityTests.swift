@@ -125,7 +125,7 @@ struct KafkaSecurityTests {
         }
         let lag = try run.run("lag", ["lag", "--config", try file("operator"), "--format", "json"])
         #expect(lag.code == 0)
-        #expect(try JSONValue(parsing: lag.output).array?.count == 3 + 2 + 2)
+        #expect(try JSONValue(parsing: lag.output).array?.count == 3 + 3 + 2 + 2)
         try stopFleet()
     }
 
