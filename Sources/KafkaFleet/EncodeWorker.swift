@@ -19,7 +19,8 @@ public final class EncodeWorker {
     private var published = ContinuousClock.now
     private var told = ContinuousClock.now
     private var toldTexts: Int64 = 0
-    private var toldError: String?
+    /// When a failing encoder was told of last; nil while it works.
+    private var toldFailure: ContinuousClock.Instant?
     /// Seconds that a turn may take. A commit is bounded by the transaction's timeout.
     private let turnSeconds = 60
     /// Seconds between two lines about progress.
@@ -88,20 +89,21 @@ public final class EncodeWorker {
         publish(phase)
     }
 
-    /// A line when the encoder fails with something new and when it is back, and one about progress now
-    /// and then while texts are encoded.
+    /// A line when the encoder fails, every minute while it does, and when it is back; and one about
+    /// progress now and then while texts are encoded.
     private func tellOfEncoder() {
-        guard let maker, ContinuousClock.now - told > .seconds(1) else { return }
+        guard let maker else { return }
         let counts = maker.counts
-        if counts.lastError != toldError {
-            toldError = counts.lastError
-            if let error = toldError {
+        if let error = counts.lastError {
+            if toldFailure.map({ ContinuousClock.now - $0 > .seconds(60) }) ?? true {
+                toldFailure = ContinuousClock.now
                 around.journal(
                     .warning, "encoder_failed", ("reason", .text(error)),
                     ("owed", .integer(Int64(job.owed))))
-            } else {
-                around.journal(.notice, "encoder_back", ("owed", .integer(Int64(job.owed))))
             }
+        } else if toldFailure != nil {
+            toldFailure = nil
+            around.journal(.notice, "encoder_back", ("owed", .integer(Int64(job.owed))))
         }
         let age = (ContinuousClock.now - told).components.seconds
         guard age >= progressSeconds else { return }
@@ -139,6 +141,10 @@ public final class EncodeWorker {
             WorkerMetric(
                 "coldstream_texts_encoded_total", "Texts whose vector was made.", .counter,
                 Double(made.texts)),
+            WorkerMetric(
+                "coldstream_texts_without_vector_total",
+                "Texts that hold nothing the encoder knows, or that it refused.", .counter,
+                Double(made.withoutVector)),
             WorkerMetric(
                 "coldstream_text_cache_hits_total", "Records whose vector was known already.",
                 .counter, Double(counts.hits)),

@@ -88,6 +88,12 @@ private func vector(_ text: String, _ hash: UInt64 = 0xA1) -> [Float] {
         try run.item("c", "none")
         try run.drain()
         #expect(run.encoder!.encoded == ["none": 1], "that it has none is remembered")
+        let maker = InlineVectorMaker(CountingEncoder(), batch: 2)
+        for text in ["none", "red"] {
+            text.lend { maker.request(Hash128($0), $0) }
+        }
+        #expect(maker.take(patienceMilliseconds: 0).count == 2)
+        #expect(maker.counts.withoutVector == 1)
     }
 
     @Test func `a deleted item is a tombstone everywhere and its vector stays for others`() throws {

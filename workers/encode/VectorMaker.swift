@@ -16,6 +16,8 @@ public struct MadeVector: Sendable {
 public struct MakerCounts: Sendable, Equatable {
     /// Texts whose vector was made.
     public var texts: Int64 = 0
+    /// Those of them that have none: nothing in them that the encoder knows, or it refused them.
+    public var withoutVector: Int64 = 0
     /// Calls of the encoder that failed, by reason (`EncodingFailure.reason`).
     public var failures: [String: Int64] = [:]
     /// Time spent in the encoder.
@@ -128,6 +130,7 @@ struct UnusableVector: EncodingFailure, CustomStringConvertible {
 extension MakerCounts {
     mutating func add(_ call: EncoderCall) {
         texts += Int64(call.made.count)
+        withoutVector += Int64(call.made.count { $0.halves.allSatisfy { $0 == 0 } })
         seconds += call.seconds
         lastError = call.message
         if let reason = call.reason { failures[reason, default: 0] += 1 }
