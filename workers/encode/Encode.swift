@@ -144,7 +144,7 @@ public final class Encode<Client: LogClient> {
 
     private func assign(_ lane: Lane<Client>, _ partitions: [Int]) throws {
         lane.revoke()
-        // A worker that never made vectors has nothing to remember, unless an earlier one did.
+        // Also where nobody encodes: an earlier worker may have.
         try memory.catchUp(lane.client)
         for partition in partitions {
             let committed = try lane.client.committedOffset(partition: partition)

@@ -14,7 +14,7 @@ public struct EncodeSettings: Sendable, Equatable {
     /// How long records wait for their vectors before they go without; what is late comes behind.
     public var patienceMilliseconds = 1_000
     /// Records that wait for their vectors in memory, at most; the others wait in their topic.
-    public var debtsPerTurn = 256
+    public var debtsPerTurn = 1_000
 
     public init() {}
 
