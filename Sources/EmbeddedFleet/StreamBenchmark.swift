@@ -2,6 +2,7 @@
 
 import Bytes
 import Contracts
+import Encode
 import Enrich
 import Finetune
 import FleetSettings
@@ -36,9 +37,9 @@ public enum StreamBenchmark {
         events: [[UInt8]], catalog: [[UInt8]], settings: FleetSettings
     ) throws -> [Figure] {
         let inputs = read(events)
-        let items = try itemRecords(catalog)
+        let items = try itemRecords(catalog, settings)
         let layout = FleetLayout()
-        // The chain: enrich and finetune in turn, as the embedded fleet does.
+        // The chain: enrich, encode and finetune in turn, as the embedded fleet does.
         let log = MemoryLog(topics: layout.topics)
         let fleet = try EmbeddedFleet(settings, layout: layout, log: log)
         for item in items { try append(item, to: log) }
@@ -79,7 +80,7 @@ public enum StreamBenchmark {
                 detail: "\(records) records of domain-log, \(published) scores published"),
             Figure(
                 name: "stream.chain", value: Double(inputs.count) / chain,
-                detail: "\(inputs.count) events through enrich and finetune"),
+                detail: "\(inputs.count) events through enrich, encode and finetune"),
         ]
     }
 
@@ -95,13 +96,32 @@ public enum StreamBenchmark {
         }
     }
 
-    private static func itemRecords(_ lines: [[UInt8]]) throws -> [[UInt8]] {
+    /// Items of domain-log with their vectors, as encode leaves them.
+    private static func itemRecords(
+        _ lines: [[UInt8]], _ settings: FleetSettings
+    ) throws -> [[UInt8]] {
         let reader = CatalogReader()
+        let encoder = try settings.makeEncoder()
+        let template = EncodeSettings(settings).template
+        var text = ByteBuffer()
+        var halves = ByteBuffer()
         return try lines.map { line in
             try line.lend { bytes in
                 try reader.read(bytes)
+                var item = Item(reader.item)
+                if let encoder {
+                    template.write(reader.item, to: &text)
+                    var vector = [Float](repeating: 0, count: encoder.dimension)
+                    try vector.withUnsafeMutableBufferPointer {
+                        try encoder.encode([text.slice.copy()], into: $0)
+                    }
+                    halves.removeAll()
+                    vector.withUnsafeBufferPointer { TextVector.append($0, to: &halves) }
+                    item.vector = TextVector(
+                        halves: halves.slice, encoder: encoder.identity.hash)
+                }
                 var buffer = ByteBuffer()
-                Item(reader.item).append(to: &buffer)
+                item.append(to: &buffer)
                 return buffer.slice.copy()
             }
         }

@@ -218,6 +218,59 @@ import VectorKernels
         #expect(score("cold unknown") > score("cold unlike"))
     }
 
+    @Test func `one product gives the mean of the contexts' cosines, however they were exchanged`()
+    {
+        let run = FinetuneRun { $0.defaults.contexts = 12 }
+        var random = Random(seed: 8)
+        for i in 0..<40 {
+            run.item(
+                "item\(i)",
+                vector: i % 5 == 4 ? nil : vector(i % 3, (i + 1) % 4, noise: UInt64(i) + 1))
+        }
+        for i in 0..<300 {
+            run.impression(
+                "i\(i)", item: "item\(random.below(40))", time: Int64(i) * 20, request: "r\(i)",
+                history: (0..<random.below(12)).map { _ in "item\(random.below(45))" })
+            if i % 9 == 0 { run.tick(Int64(i) * 20) }
+            if i == 200 { run.item("item7", vector: vector(5, noise: 77)) }
+        }
+        let domain = run.state.domains.find(Array("d".utf8).lend { Hash128($0) })!
+        func inputs() -> [Float] {
+            run.tick(run.clock.time + 500)
+            let mean = run.state.shared.value.pointee.historyCosines
+            return (0..<40).map { i in
+                let item = run.state.items.find(Array("item\(i)".utf8).lend { Hash128($0) })!
+                guard let vector = run.state.itemVector(item) else { return 0 }
+                return run.state.views[Int(domain)].vectors!.meanInput(vector, mean)
+            }
+        }
+        let found = inputs()
+        let mean = run.state.shared.value.pointee.historyCosines
+        let contexts = run.state.contexts(domain)
+        for i in 0..<40 where i % 5 != 4 {
+            let item = run.state.items.find(Array("item\(i)".utf8).lend { Hash128($0) })!
+            let own = run.state.itemVector(item)!
+            var sum: Float = 0
+            for c in 0..<12 {
+                var history = [Float](repeating: 0, count: Self.dimension)
+                for j in 0..<Int((contexts + c).pointee.historyCount) {
+                    guard let other = run.state.itemVector(run.state.item(in: contexts + c, j))
+                    else {
+                        continue
+                    }
+                    for k in history.indices { history[k] += Float(other.numbers[k]) }
+                }
+                guard history.contains(where: { $0 != 0 }) else { continue }
+                let numbers = (0..<Self.dimension).map { Float(own.numbers[$0]) }
+                sum += mean.input(Float(cosine(history, numbers)), 1)
+            }
+            #expect(abs(found[i] - sum / 12) < 0.01, "item\(i)")
+        }
+        #expect(found.contains { abs($0) > 0.1 })
+        run.recover()
+        #expect(inputs() == found, "to the bit")
+    }
+
     @Test func `a candidate whose text is like the query's scores higher`() {
         let run = FinetuneRun {
             $0.domains["s"] = DomainParameters()

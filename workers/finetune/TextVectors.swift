@@ -14,8 +14,8 @@ struct VectorRow: BitwiseCopyable {
     var inverseLength: Float = 0
     var padding: UInt32 = 0
 
-    /// Length of the numbers that a vector is rounded to where none of them passes 127. One length for
-    /// nearly all vectors lets the items of a history weigh the same in their sum.
+    /// Length of the numbers that a vector is rounded to where none of them passes 127. One length, which
+    /// 99 of 100 vectors of a sentence encoder reach, lets a history's items weigh the same in their sum.
     static let length: Float = 512
 
     /// Rounds a vector to whole numbers.
