@@ -153,10 +153,12 @@ public struct KafkaFleet: Sendable {
         default: maker = encoder.map { background($0, batch: batch) }
         }
         let place = place(role: "encode", slot: slot)
+        var texts = self.place(role: "encode-texts", slot: slot)
+        texts.collectMinimumMilliseconds = place.collectMinimumMilliseconds
+        texts.collectMaximumMilliseconds = place.collectMaximumMilliseconds
         let job = try Encode(
             EncodeSettings(settings), client: try KafkaLogClient(place, input: Topic.catalog),
-            texts: try KafkaLogClient(
-                self.place(role: "encode-texts", slot: slot), input: Topic.texts),
+            texts: try KafkaLogClient(texts, input: Topic.texts),
             maker: maker, identity: [("coldstream-worker", place.slotName)])
         return EncodeWorker(job, maker, around)
     }
