@@ -245,9 +245,12 @@ struct NaivePass {
         let words = words(text)
         let known = (tokensOfItem[item] ?? []).filter {
             $0.token.field == "title" || $0.token.field == "tags"
-        }.map(\.token.value)
+        }.map(\.token.bucket)
         guard !words.isEmpty else { return 0 }
-        return Double(words.filter(known.contains).count) / Double(words.count)
+        let found = words.filter {
+            known.contains(bucket("title", $0)) || known.contains(bucket("tags", $0))
+        }
+        return Double(found.count) / Double(words.count)
     }
 
     private func itemRate(_ item: String, _ p0: Double) -> Double {

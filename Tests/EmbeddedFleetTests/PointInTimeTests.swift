@@ -114,8 +114,9 @@ import Testing
         }
     }
 
-    @Test func `vectors that come late are masked before, and as they were after`() throws {
-        let simulation = SimulatedLog(.tiny(seed: 6, impressions: 2_500, domains: 5))
+    @Test(arguments: [6, 7])
+    func `vectors that come late are masked before, and as they were after`(seed: UInt64) throws {
+        let simulation = SimulatedLog(.tiny(seed: seed, impressions: 2_500, domains: 5))
         let input = try TestInput(simulation).set([
             "hash_bits": "20", "text.encoder": "none", "text.dimension": "48",
         ])
@@ -123,7 +124,7 @@ import Testing
         try fleet.run(input.together)
         // Records of items and texts come again, a while later, with vectors: most of one encoder, a
         // few of another or of another length, some never.
-        var random = SplitMix64(seed: 70)
+        var random = SplitMix64(seed: seed &+ 70)
         var records: [JSONValue] = []
         var waiting: [(at: Int, record: JSONValue)] = []
         for record in try values(fleet.log, .domainLog, 0) {
