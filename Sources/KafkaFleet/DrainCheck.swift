@@ -11,10 +11,19 @@ public final class DrainCheck {
     }
 
     private let inputs: [Input]
+    private let vectors: OwedVectors
+    /// Items and texts without a vector when last looked. A drained fleet may owe some whose encoder
+    /// fails: nothing came for `encoderSeconds`.
+    public private(set) var owed = 0
+    private var owedSince = ContinuousClock.now
+    private let encoderSeconds: Int
     /// Where every role stood when the last look found nothing to do.
     private var quiet: [[TopicPartition: Int64]]?
 
-    public init(_ fleet: KafkaFleet) throws(KafkaError) {
+    /// - Parameter encoderSeconds: how long vectors are waited for when none come.
+    public init(_ fleet: KafkaFleet, encoderSeconds: Int = 60) throws(KafkaError) {
+        self.encoderSeconds = encoderSeconds
+        vectors = try OwedVectors(fleet)
         let roles = KafkaFleet.inputs
         let admin = try Admin(fleet.client)
         let found = try admin.describe(topics: roles.map { fleet.topics[$0.topic] })
@@ -49,7 +58,15 @@ public final class DrainCheck {
             guard lag.values.allSatisfy({ $0 == .none }) else { return false }
             now.append(committed)
         }
+        guard try vectorsHaveCome() else { return false }
         quiet = now
         return last == now
+    }
+
+    private func vectorsHaveCome() throws(KafkaError) -> Bool {
+        guard let now = try vectors.count() else { return false }
+        if now < owed || owed == 0 { owedSince = ContinuousClock.now }
+        owed = now
+        return now == 0 || ContinuousClock.now - owedSince > .seconds(encoderSeconds)
     }
 }

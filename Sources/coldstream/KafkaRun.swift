@@ -97,7 +97,15 @@ struct KafkaRun {
                 ingest == nil || supervisor.hasFinished(Self.job)
             {
                 // A broker that does not answer now may do so at the next look.
-                if (try? check.isDrained()) == true { return nil }
+                if (try? check.isDrained()) == true {
+                    if check.owed > 0 {
+                        say(
+                            "coldstream: text: \(Formatted.count(Int64(check.owed))) items and queries "
+                                + "have no vector: the encoder made none for a minute; its worker's lines "
+                                + "say why")
+                    }
+                    return nil
+                }
                 nextLook = ProcessFacts.seconds + 0.2
             }
             usleep(20_000)

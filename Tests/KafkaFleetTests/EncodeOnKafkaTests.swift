@@ -229,6 +229,9 @@ final class EncodeOnKafkaTests {
         }
         #expect(wentWithout, "the catalog waits for nobody")
         #expect(try seen(0).allSatisfy { $0.encoder == nil })
+        let vectors = try OwedVectors(fleet)
+        let ways = asked.values.reduce(0) { $0 + $1.count }
+        #expect(try wait { try vectors.count() == items.count + ways }, "everything is owed")
         try end(SIGKILL)
 
         // Another encoder, killed where it stands, seven times, while records come.
@@ -243,6 +246,7 @@ final class EncodeOnKafkaTests {
         let encoder = HashedNGrams(dimension: 16)
         #expect(try wait { try isComplete(encoder) }, "not everything came")
         #expect(try end(SIGTERM) == 0)
+        #expect(try vectors.count() == 0)
 
         for partition in 0..<domainLogPartitions {
             let seen = try seen(partition)
