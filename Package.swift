@@ -96,9 +96,12 @@ let package = Package(
         library(
             "ModelStudies",
             [
-                "RankingModel", "Tensors", "DeterministicMath", "Statistics", "JSON", "LineFiles",
+                "RankingModel", "TextEncoding", "Tensors", "DeterministicMath", "Statistics", "JSON", "LineFiles",
                 "Bytes",
             ]),
+
+        tests(
+            "ModelStudies", ["ModelStudies", "RankingModel", "Tensors", "TextEncoding"]),
 
         // The vocabulary.
         library(

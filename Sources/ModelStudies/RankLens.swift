@@ -20,6 +20,9 @@ public struct RankLens {
     /// Position in the list of each row, from 0.
     public var position: [Int32]
     public var lists: Int
+    /// UTF-8 of title and description by item id, of the topic by query id; nil = none.
+    public var itemTexts: [[UInt8]?]
+    public var queryTexts: [[UInt8]?]
 
     /// How many clicked items a history holds.
     static let historyLength = 20
@@ -42,9 +45,10 @@ public struct RankLens {
         var tags: [String] = []
         var people: [String] = []
         var year: [String] = []
+        var text: [UInt8] = []
     }
 
-    /// Reads `folder`/events.csv.gz and items.jsonl; text vectors are left out ("text none").
+    /// Reads `folder`/events.csv.gz and items.jsonl; the examples have no text vectors ("text none").
     public init(_ folder: String) throws {
         let (events, listCount) = try Self.readEvents(folder + "/events.csv.gz")
         let films = try Self.readFilms(folder + "/items.jsonl")
@@ -57,6 +61,9 @@ public struct RankLens {
 
         var shown = [Film?](repeating: nil, count: items.count + 1)
         for (name, number) in items { shown[Int(number)] = films[name] }
+        itemTexts = shown.map { $0?.text }
+        queryTexts = Array(repeating: nil, count: queries.count + 1)
+        for (name, number) in queries { queryTexts[Int(number)] = Array(name.utf8) }
         let fields: [(String, (Film) -> [String], Int)] = [
             ("genres", \.genres, 1), ("tags", \.tags, 2), ("people", \.people, 2),
             ("year", \.year, 1),
@@ -162,6 +169,8 @@ public struct RankLens {
             if let seconds = json["release_date"]?.double {
                 film.year = [String(Int(((1970 + seconds / 31_556_952) / 5).rounded(.down)))]
             }
+            film.text = Array(
+                "\(json["title"]?.text ?? ""). \(json["description"]?.text ?? "")".utf8)
             films[item] = film
         }
         return films
@@ -213,7 +222,7 @@ public struct RankLens {
     }
 
     /// Five levels of a user's past click rate; 0 = nothing known.
-    private static func rateBucket(_ clicks: Int, _ shown: Int) -> Int32 {
+    static func rateBucket(_ clicks: Int, _ shown: Int) -> Int32 {
         if shown == 0 { return 0 }
         let rate = Double(clicks) / Double(shown)
         return 1 + Int32([0.05, 0.125, 0.2, 0.3, 0.45].filter { $0 < rate }.count)

@@ -23,6 +23,15 @@ enum EvaluateCommand {
     static let variants = Option<[String]>(
         "variant", "NAME", help: "only this variant of the network")
 
+    static let textFolder = Argument<String>(
+        "DIR", help: "RankLens' files, or a folder that simulate wrote"
+    ).completing(.directories)
+    static let held = Option<[String]>(
+        "held", "DOMAIN", help: "only this held-out domain")
+    static let threads = Option<Int>(
+        "threads", "N", default: 1, help: "pretrainings at the same time"
+    ).within(1...256)
+
     static let command = Command<Action>(
         "evaluate", "Recomputes a run's quality exactly, or measures the network on public data.",
         [output, truth],
@@ -43,6 +52,18 @@ enum EvaluateCommand {
                 [folder, onlineSeeds],
                 action: { arguments in
                     try evaluateOnline(folder: arguments[folder], seeds: arguments[onlineSeeds])
+                    return .done
+                }),
+            Command(
+                "text",
+                "What text vectors are worth to a domain nobody has seen: none, random, n-grams, "
+                    + "language model.",
+                [textFolder, TextCommand.model, onlineSeeds, held, threads],
+                action: { arguments in
+                    try evaluateText(
+                        folder: arguments[textFolder], model: arguments[TextCommand.model],
+                        seeds: arguments[onlineSeeds], held: arguments[held],
+                        threads: arguments[threads])
                     return .done
                 }),
         ],

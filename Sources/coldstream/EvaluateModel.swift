@@ -3,6 +3,8 @@
 import Foundation
 import ModelStudies
 import RankingModel
+import Tensors
+import TextEncoding
 
 /// Prints one line a variant as soon as it is done, then the domains that joint training makes worse.
 func evaluateRankLens(folder: String, seeds: Int, variants: [String]) throws {
@@ -49,4 +51,36 @@ func evaluateOnline(folder: String, seeds: Int) throws {
     for name in sums.keys.sorted() where !named.contains(name) {
         print(OnlineReport.plain(name, sums[name]!))
     }
+}
+
+/// Prints zero-shot quality on held-out domains by kind of text vector; see `TextStudy`.
+///
+/// - Parameters:
+///   - model: folder of the sentence encoder; nil for the installed one, if any.
+///   - held: the held-out domains; empty for the reference's four, or all of a simulation's.
+func evaluateText(folder: String, model: String?, seeds: Int, held: [String], threads: Int) throws {
+    let study =
+        FileManager.default.fileExists(atPath: folder + "/items.jsonl")
+        ? TextStudy(try RankLens(folder)) : TextStudy(try SimulatedTraffic(folder))
+    if let unknown = held.first(where: { !study.domainNames.contains($0) }) {
+        throw StudyError(
+            "\(folder) has no domain \(unknown); it has "
+                + study.domainNames.joined(separator: ", "))
+    }
+    try KernelChoice.chooseIfNeeded()
+    try study.prepare(.random)
+    try study.prepare(.ngrams, encoder: HashedNGrams())
+    let installed = InstalledModel.folder(ProcessFacts.environment)
+    if let weights = model ?? installed.flatMap({ InstalledModel.isThere($0) ? $0 : nil }) {
+        try study.prepare(.minilm, encoder: try BertEncoder(folder: weights))
+    } else {
+        say("no model: the table has no line minilm; `coldstream text install` brings one")
+    }
+    let runs = study.run(
+        held: held.isEmpty ? study.defaultHeld : held, seeds: seeds, threads: threads
+    ) { run in
+        let line = "\(run.held), seed \(run.seed), \(run.kind.rawValue)\n"
+        FileHandle.standardError.write(Data(line.utf8))
+    }
+    print(TextReport.text(runs), terminator: "")
 }
