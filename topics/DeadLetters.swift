@@ -9,7 +9,7 @@ public enum DeadLetterReason: UInt8, CaseIterable, Sendable, Error {
     case empty, too_large, too_deep, invalid_utf8, invalid_json, duplicate_field, not_an_object
     case missing_field, wrong_type, out_of_range, invalid_value, conflicting_fields, unknown_type
     case too_many_values, key_missing, key_mismatch, foreign_tick, time_in_future, time_jump
-    case new_domain, too_many_domains, not_mapped, unknown_version
+    case new_domain, too_many_domains, not_mapped, unknown_version, crashed
 
     public var word: StaticString {
         switch self {
@@ -36,6 +36,7 @@ public enum DeadLetterReason: UInt8, CaseIterable, Sendable, Error {
         case .too_many_domains: "too_many_domains"
         case .not_mapped: "not_mapped"
         case .unknown_version: "unknown_version"
+        case .crashed: "crashed"
         }
     }
 
@@ -66,6 +67,7 @@ public enum DeadLetterReason: UInt8, CaseIterable, Sendable, Error {
         case .not_mapped: "The map file does not say how to turn this line into a record."
         case .unknown_version:
             "The header coldstream-schema names a major version that this binary does not know."
+        case .crashed: "The record has ended a worker's process again and again, and was skipped."
         }
     }
 

@@ -7,9 +7,11 @@ import Bytes
 ///
 /// | key | value |
 /// |---|---|
-/// | `<group>/<partition>/position` | `Position`, in every commit |
+/// | `<group>/<partition>/position` | `PositionRecord`, in every commit |
 /// | `<group>/<partition>/manifest` | `Manifest`, last in the transaction of a checkpoint |
 /// | `<group>/<partition>/rows/<table>/<row, 8 hexadecimal digits>` | a row, or a tombstone |
+/// | `<group>/<partition>/crashes` | `CrashNote`, by a process that a record is ending |
+/// | `<group>/<partition>/skipped/<offset, 16 hexadecimal digits>` | ordinal (8 bytes) of a record that was skipped |
 ///
 /// All are addressed to the checkpoint topic's partition of the same number.
 enum CheckpointKey {
@@ -22,8 +24,18 @@ enum CheckpointKey {
         b.append("rows/")
         b.append(table)
         b.append(UInt8(ascii: "/"))
-        for shift in stride(from: 28, through: 0, by: -4) {
-            let digit = UInt8(truncatingIfNeeded: row >> UInt32(shift)) & 15
+        appendDigits(UInt64(row), 8, to: &b)
+    }
+
+    static func appendSkipped(_ prefix: ByteSlice, _ offset: Int64, to b: inout ByteBuffer) {
+        b.append(prefix)
+        b.append("skipped/")
+        appendDigits(UInt64(bitPattern: offset), 16, to: &b)
+    }
+
+    private static func appendDigits(_ value: UInt64, _ count: Int, to b: inout ByteBuffer) {
+        for shift in stride(from: 4 * (count - 1), through: 0, by: -4) {
+            let digit = UInt8(truncatingIfNeeded: value >> UInt64(shift)) & 15
             b.append(digit < 10 ? 48 + digit : 87 + digit)
         }
     }
@@ -77,6 +89,72 @@ struct Position: Equatable {
         next = raw.loadUnaligned(as: Int64.self)
         ordinal = raw.loadUnaligned(fromByteOffset: 8, as: Int64.self)
         rollingHash = raw.loadUnaligned(fromByteOffset: 16, as: Hash128.self)
+    }
+}
+
+/// What a commit says of a partition: where it stands, and what it stands behind.
+@usableFromInline
+struct PositionRecord {
+    var position: Position
+    /// Identity of the record before `position.next`; zero where none was known.
+    var last: Hash128
+
+    static let bytes = Position.bytes + MemoryLayout<Hash128>.size
+
+    init(_ position: Position, last: Hash128) {
+        self.position = position
+        self.last = last
+    }
+
+    func append(to buffer: inout ByteBuffer) {
+        position.append(to: &buffer)
+        buffer.append(raw: last)
+    }
+
+    init(_ bytes: ByteSlice) throws(StateError) {
+        guard bytes.count == PositionRecord.bytes else {
+            throw StateError(
+                "a position record has \(bytes.count) bytes, expected \(PositionRecord.bytes)")
+        }
+        position = try Position(bytes.slice(0, Position.bytes))
+        last = UnsafeRawPointer(bytes.base).loadUnaligned(
+            fromByteOffset: Position.bytes, as: Hash128.self)
+    }
+
+    /// What tells a record apart from another one at the same offset, of a topic that was deleted and
+    /// made again: key, value and timestamp.
+    @usableFromInline
+    static func identity(_ record: Record) -> Hash128 {
+        let key = record.key.map { Hash128($0, seed: 1) } ?? .zero
+        let value = record.value.map { Hash128($0, seed: 2) } ?? .zero
+        return key.combined(with: value).combined(
+            with: Hash128(high: 3, low: UInt64(bitPattern: record.timestamp)))
+    }
+}
+
+/// That a record has ended the process, and how often by now.
+public struct CrashNote: Equatable, Sendable {
+    public var offset: Int64
+    public var count: Int64
+
+    public init(offset: Int64, count: Int64) {
+        self.offset = offset
+        self.count = count
+    }
+
+    public static func key(group: String, partition: Int) -> String {
+        CheckpointKey.prefix(group, partition) + "crashes"
+    }
+
+    public func append(to buffer: inout ByteBuffer) {
+        buffer.append(raw: offset)
+        buffer.append(raw: count)
+    }
+
+    init(_ bytes: ByteSlice) throws(StateError) {
+        var reader = PlainReader(bytes)
+        offset = try reader.number()
+        count = try reader.number()
     }
 }
 

@@ -39,7 +39,8 @@ public struct CheckpointNote: Equatable, Sendable {
         group = String(place[..<slash])
         self.partition = partition
         self.kind = kind
-        let found = kind == .position ? try Position(value) : try Manifest(value).position
+        let found =
+            kind == .position ? try PositionRecord(value).position : try Manifest(value).position
         next = found.next
         ordinal = found.ordinal
     }

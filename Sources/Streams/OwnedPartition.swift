@@ -12,6 +12,12 @@ final class OwnedPartition<State: PartitionState> {
     /// There is no checkpoint yet, or only one of another step version: the next commit writes one, so
     /// that what is stepped from here on never needs a binary that did not step it.
     var needsCheckpoint: Bool
+    /// `PositionRecord.identity` of the record before `position.next`; zero where it is not known.
+    @usableFromInline var last = Hash128.zero
+    /// Offsets of the records that were skipped instead of stepped over.
+    @usableFromInline var skipped: Set<Int64> = []
+    /// The record that has ended a process of this group most recently.
+    @usableFromInline var crash = CrashNote(offset: -1, count: 0)
     /// The next offset as of the newest checkpoint: recovery never reads the input before it.
     var checkpointNext: Int64?
 

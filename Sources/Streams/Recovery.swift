@@ -25,6 +25,9 @@ public struct Quarantine: Error, CustomStringConvertible {
 /// What the checkpoint topic says about one partition.
 private struct CheckpointFound {
     var position: Position?
+    var last = Hash128.zero
+    var crash = CrashNote(offset: -1, count: 0)
+    var skipped: Set<Int64> = []
     var manifest: Manifest?
     var rows = 0
 }
@@ -69,10 +72,13 @@ extension StepWorker {
                 }
                 state.rebuild()
                 let start = try client.startOffset(partition: partition)
-                return OwnedPartition(
+                let new = OwnedPartition(
                     state: state, position: Position(next: start, ordinal: 0, rollingHash: .zero),
                     needsCheckpoint: true)
+                new.crash = found.crash
+                return new
             }
+            try checkIdentity(of: partition, at: position, found.last)
             guard let manifest = found.manifest else {
                 throw StateError(
                     "there is a position record at offset \(position.next) but no manifest; the first "
@@ -84,6 +90,9 @@ extension StepWorker {
             let recovered = OwnedPartition(
                 state: state, position: manifest.position,
                 needsCheckpoint: manifest.stepVersion != role.stepVersion)
+            recovered.last = found.last
+            recovered.crash = found.crash
+            recovered.skipped = found.skipped
             try replay(recovered, of: manifest, to: position, partition)
             recoveries.append(
                 Recovery(
@@ -109,7 +118,8 @@ extension StepWorker {
             else { return }
             let rest = key.slice(prefix.count, key.count)
             if rest.equals("position") {
-                found.position = try record.value.map { try Position($0) }
+                let record = try record.value.map { try PositionRecord($0) }
+                (found.position, found.last) = (record?.position, record?.last ?? .zero)
             } else if rest.equals("manifest") {
                 found.manifest = try record.value.map { try Manifest($0) }
             } else if rest.count > 5, rest.slice(0, 5).equals("rows/") {
@@ -122,11 +132,38 @@ extension StepWorker {
                 }
                 try table.restoreRow(row, record.value)
                 found.rows += 1
+            } else if rest.equals("crashes") {
+                if let value = record.value { found.crash = try CrashNote(value) }
+            } else if rest.count == 24, rest.slice(0, 8).equals("skipped/"),
+                let offset = Int64(rest.slice(8, 24).text, radix: 16)
+            {
+                found.skipped.insert(offset)
             } else {
                 throw StateError("the checkpoint has an unknown record \(rest.text)")
             }
         }
         return found
+    }
+
+    /// Looks again at the record that was processed last, where the log still has it: a topic that was
+    /// deleted and made again may be longer than the committed offset by now.
+    private func checkIdentity(
+        of partition: Int, at position: Position, _ last: Hash128
+    ) throws {
+        guard last != .zero, position.next > 0,
+            try client.startOffset(partition: partition) < position.next
+        else { return }
+        var found: Hash128?
+        try client.read(
+            inputTopic, partition: partition, from: position.next - 1, upTo: position.next
+        ) { found = PositionRecord.identity($0) }
+        guard found == last else {
+            throw StateError(
+                "the record before the committed offset \(position.next) "
+                    + (found == nil ? "is gone" : "is not the one that was processed")
+                    + ": the topic was deleted and made again, or its log was cut and written anew. "
+                    + "Restore a snapshot, or reset the group and its checkpoints")
+        }
     }
 
     /// Steps over what was committed since the checkpoint, outputs hashed but not published.
@@ -153,8 +190,9 @@ extension StepWorker {
                     "the log begins at offset \(start), the checkpoint is at \(first.next): retention "
                         + "has passed it; restore a snapshot")
             }
-            try Replay(role: role, recovered).run(
-                over: client, inputTopic, partition: partition, upTo: position.next)
+            let replay = Replay(role: role, recovered)
+            replay.skip = skip
+            try replay.run(over: client, inputTopic, partition: partition, upTo: position.next)
         }
         guard recovered.position.ordinal == position.ordinal,
             recovered.position.rollingHash == position.rollingHash

@@ -17,6 +17,8 @@ public final class Replay<Role: Step> {
     public let role: Role
     @usableFromInline let owned: OwnedPartition<Role.State>
     @usableFromInline let outbox: UnsafeMutablePointer<Outbox>
+    /// What is published in the place of a record of `owned.skipped`.
+    @usableFromInline var skip: (Record, inout Outbox) -> Void = { _, _ in }
     /// One for every record whose step called `Outbox.markPublishPoint`.
     public internal(set) var points: [Point] = []
 
@@ -64,7 +66,11 @@ public final class Replay<Role: Step> {
             "record \(record.offset) after \(owned.position.next)")
         var record = record
         record.ordinal = owned.position.ordinal
-        role.step(owned.state, record, into: &outbox.pointee)
+        if !owned.skipped.isEmpty, owned.skipped.contains(record.offset) {
+            skip(record, &outbox.pointee)
+        } else {
+            role.step(owned.state, record, into: &outbox.pointee)
+        }
         owned.position.ordinal &+= 1
         owned.position.next = record.offset &+ 1
         owned.position.rollingHash = outbox.pointee.rollingHash

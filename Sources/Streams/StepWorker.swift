@@ -10,8 +10,25 @@ public struct WorkerLimits: Sendable {
     public var checkpointRecords: Int64 = 50_000
     /// Changed bytes after which a checkpoint is due.
     public var checkpointBytes = 4 << 20
+    /// A record that has ended the process so many times is skipped.
+    public var crashesBeforeSkip: Int64 = 3
 
     public init() {}
+}
+
+/// Which record is being stepped over, and how often it has ended the process before; for whoever takes
+/// note of a crash.
+public struct StepCursor {
+    public var partition = -1
+    /// -1 outside of steps.
+    public var offset: Int64 = -1
+    @usableFromInline var crash = CrashNote(offset: -1, count: 0)
+
+    /// What is to be noted if the process ends now; nil where no record is to blame.
+    public var crashNote: CrashNote? {
+        guard offset >= 0 else { return nil }
+        return CrashNote(offset: offset, count: (crash.offset == offset ? crash.count : 0) + 1)
+    }
 }
 
 /// Runs one step role over the partitions that a log client is given.
@@ -29,7 +46,12 @@ public final class StepWorker<Role: Step, Client: LogClient> {
     @usableFromInline var batch: [Record] = []
     /// Behind a pointer, so that lending it to a step checks nothing a record.
     @usableFromInline let outbox: UnsafeMutablePointer<Outbox>
+    /// Valid as long as this worker.
+    public let cursor: UnsafeMutablePointer<StepCursor>
+    /// Appends what is published in the place of a record that is skipped; decides by the record alone.
+    @usableFromInline let skip: (Record, inout Outbox) -> Void
     var recoveries: [Recovery] = []
+    @usableFromInline var skips: [SkippedRecord] = []
     /// Records below the expected offset or of partitions that are not ours: dropped and counted.
     public internal(set) var recordsIgnored = 0
     public internal(set) var recordsStepped: Int64 = 0
@@ -38,9 +60,12 @@ public final class StepWorker<Role: Step, Client: LogClient> {
     ///   - group: consumer group, first part of checkpoint keys.
     ///   - checkpoints: the compacted topic for checkpoints and positions, with at least as many
     ///     partitions as `input`.
+    ///   - skip: appends what is published in the place of a record that is skipped because it has
+    ///     ended the process again and again. Equal records must give equal outputs.
     public init<Topic: RawRepresentable>(
         role: Role, client: Client, group: String, input: Topic, checkpoints: Topic,
-        limits: WorkerLimits = WorkerLimits()
+        limits: WorkerLimits = WorkerLimits(),
+        skip: @escaping (Record, inout Outbox) -> Void = { _, _ in }
     ) where Topic.RawValue == UInt16 {
         self.role = role
         self.client = client
@@ -50,9 +75,13 @@ public final class StepWorker<Role: Step, Client: LogClient> {
         checkpointTopic = TopicNumber(rawValue: checkpoints.rawValue)
         outbox = .allocate(capacity: 1)
         outbox.initialize(to: Outbox())
+        cursor = .allocate(capacity: 1)
+        cursor.initialize(to: StepCursor())
+        self.skip = skip
     }
 
     deinit {
+        cursor.deallocate()
         outbox.deinitialize(count: 1)
         outbox.deallocate()
     }
@@ -92,6 +121,12 @@ public final class StepWorker<Role: Step, Client: LogClient> {
     /// The hash of everything a partition has published since its beginning.
     public func outputHash(of partition: Int) -> Hash128? {
         current(partition)?.position.rollingHash
+    }
+
+    /// Records skipped since the last call.
+    public func takeSkips() -> [SkippedRecord] {
+        defer { skips = [] }
+        return skips
     }
 
     /// Recoveries since the last call.
@@ -142,17 +177,54 @@ public final class StepWorker<Role: Step, Client: LogClient> {
         var position = owned.position
         let first = position.ordinal
         outbox.pointee.rollingHash = position.rollingHash
+        cursor.pointee.partition = partition(of: records)
+        cursor.pointee.crash = owned.crash
+        let poison = owned.crash.count >= limits.crashesBeforeSkip ? owned.crash.offset : -1
+        var last = -1
         for i in records.startIndex..<records.endIndex where records.base[i].offset >= position.next
         {
             var record = records.base[i]
             record.ordinal = position.ordinal
-            role.step(state, record, into: &outbox.pointee)
+            if record.offset == poison {
+                skipForGood(record, owned)
+            } else {
+                cursor.pointee.offset = record.offset
+                role.step(state, record, into: &outbox.pointee)
+            }
             position.ordinal &+= 1
             position.next = record.offset &+ 1
+            last = i
         }
+        cursor.pointee.offset = -1
         position.rollingHash = outbox.pointee.rollingHash
+        if last >= 0 { owned.last = PositionRecord.identity(records.base[last]) }
         owned.position = position
         return Int(position.ordinal &- first)
+    }
+
+    @inlinable
+    func partition(of records: Slice<UnsafeBufferPointer<Record>>) -> Int {
+        records.base[records.startIndex].partition
+    }
+
+    /// That it was skipped is part of the same transaction as what is published in its place, so that
+    /// every replay skips it too.
+    @usableFromInline
+    func skipForGood(_ record: Record, _ owned: OwnedPartition<Role.State>) {
+        skip(record, &outbox.pointee)
+        owned.skipped.insert(record.offset)
+        skips.append(
+            SkippedRecord(
+                partition: record.partition, offset: record.offset, ordinal: record.ordinal))
+        outbox.pointee.isHashed = false
+        defer { outbox.pointee.isHashed = true }
+        outbox.pointee.begin(checkpointTopic, partition: record.partition)
+        CheckpointKey.prefix(group, record.partition).lend {
+            CheckpointKey.appendSkipped($0, record.offset, to: &outbox.pointee.bytes)
+        }
+        outbox.pointee.beginValue()
+        outbox.pointee.bytes.append(raw: record.ordinal)
+        outbox.pointee.end()
     }
 
     @usableFromInline
@@ -174,7 +246,8 @@ public final class StepWorker<Role: Step, Client: LogClient> {
             outbox.pointee.bytes.append(CheckpointKey.prefix(group, partition))
             outbox.pointee.bytes.append("position")
             outbox.pointee.beginValue()
-            owned[partition]!.position.append(to: &outbox.pointee.bytes)
+            PositionRecord(owned[partition]!.position, last: owned[partition]!.last)
+                .append(to: &outbox.pointee.bytes)
             outbox.pointee.end()
         }
         try client.commit(
@@ -234,6 +307,20 @@ public final class StepWorker<Role: Step, Client: LogClient> {
                 }
             }
         }
+    }
+}
+
+/// A record that has ended the process too often.
+public struct SkippedRecord: Equatable, Sendable {
+    public var partition: Int
+    public var offset: Int64
+    public var ordinal: Int64
+
+    @usableFromInline
+    init(partition: Int, offset: Int64, ordinal: Int64) {
+        self.partition = partition
+        self.offset = offset
+        self.ordinal = ordinal
     }
 }
 

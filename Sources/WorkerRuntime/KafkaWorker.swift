@@ -1,5 +1,7 @@
 // One role in one slot on Kafka: the loop of the design, with what an operator sees around it.
 
+import Bytes
+import Contracts
 import JSON
 import KafkaTransactions
 import Streams
@@ -15,6 +17,7 @@ import Streams
 public final class KafkaWorker<Role: Step> {
     public let worker: StepWorker<Role, KafkaLogClient>
     private let log: KafkaLogClient
+    private let checkpointsName: String
     private let status: WorkerStatus
     private let journal: Journal
     private let watchdog: Watchdog
@@ -39,7 +42,8 @@ public final class KafkaWorker<Role: Step> {
         self.watchdog = watchdog
         worker = StepWorker(
             role: role, client: log, group: log.settings.group, input: input,
-            checkpoints: checkpoints, limits: limits)
+            checkpoints: checkpoints, limits: limits, skip: DeadLetter.appendSkipped)
+        checkpointsName = log.settings.topics[number: checkpoints.rawValue]
         self.ticks = ticks.map { TickDriver($0, log.settings, input: input) }
         log.recoveryProgress = { [weak self] topic, partition, at, end in
             self?.recovering(topic, partition, at, end)
@@ -76,6 +80,18 @@ public final class KafkaWorker<Role: Step> {
     /// Works until `stop` is raised, writes how it ended, and ends the process then and there:
     /// crash-only, nothing is destroyed, so nothing can hang in it.
     public func runAndExit(until stop: StopSignal) -> Never {
+        let group = log.settings.group
+        let client = log.settings.client
+        let (journal, name) = (journal, checkpointsName)
+        CrashNotes(worker.cursor) { partition, note, signal in
+            journal(
+                .error, "crashed", ("partition", .integer(Int64(partition))),
+                ("offset", .integer(note.offset)), ("times", .integer(note.count)),
+                ("signal", .integer(Int64(signal))))
+            do {
+                try note.write(to: name, partition: partition, group: group, client)
+            } catch { journal(.error, "crash not noted", ("reason", .text("\(error)"))) }
+        }.install()
         do {
             try run(until: stop)
             _exit(ExitCode.done.rawValue)
@@ -110,6 +126,11 @@ public final class KafkaWorker<Role: Step> {
     }
 
     private func noteRecoveries() {
+        for skip in worker.takeSkips() {
+            journal(
+                .error, "skipped", ("partition", .integer(Int64(skip.partition))),
+                ("offset", .integer(skip.offset)), ("ordinal", .integer(skip.ordinal)))
+        }
         for recovery in worker.takeRecoveries() {
             moment.recoveries += 1
             moment.recordsReplayed += recovery.replayed
@@ -156,5 +177,24 @@ public final class KafkaWorker<Role: Step> {
         watchdog.rest()
         publish(.stopped)
         journal(.notice, "stop", ("records_in", .integer(log.counters.recordsIn)))
+    }
+}
+
+extension CrashNote {
+    /// Writes the note outside of any transaction, by a client of its own: the worker's stand still.
+    func write(
+        to topic: String, partition: Int, group: String, _ client: ClientProperties
+    ) throws {
+        var settings = ProducerSettings(client: client)
+        settings.lingerMilliseconds = 0
+        settings.queueBytes = 1 << 20
+        let producer = try IdempotentProducer(settings)
+        var value = ByteBuffer()
+        append(to: &value)
+        try CrashNote.key(group: group, partition: partition).lend { key in
+            try producer.produce(
+                producer.topic(topic), partition: partition, key: key, value: value.slice)
+        }
+        try producer.flush(timeoutMilliseconds: Int(CrashNotes.patienceMilliseconds))
     }
 }

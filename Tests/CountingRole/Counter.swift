@@ -26,7 +26,12 @@ public final class Counter: Step {
         public func rebuild() {}
     }
 
-    public init() {}
+    /// Records with this key end the process.
+    private let fatalKey: [UInt8]?
+
+    public init(crashesOn fatalKey: String? = nil) {
+        self.fatalKey = fatalKey.map { Array($0.utf8) }
+    }
 
     public var stepVersion: String { "counter/1" }
     public func makeState(partition: Int) -> State { State() }
@@ -36,6 +41,9 @@ public final class Counter: Step {
         guard let key = record.key else {
             state.totals.value.pointee.ticks += 1
             return
+        }
+        if let fatalKey, fatalKey.lend({ $0.equals(key) }) {
+            fatalError("a record that is too much")
         }
         state.totals.value.pointee.records += 1
         let hash = Hash128(key)
@@ -58,6 +66,7 @@ public struct CountingProcess: Sendable {
     public var guarantee = KafkaLogSettings.Guarantee.exactlyOnce
     public var tickMilliseconds: Int?
     public var http: String?
+    public var crashesOn: String?
 
     public init(address: String, fleet: String, slot: Int) {
         self.address = address
@@ -71,7 +80,7 @@ public struct CountingProcess: Sendable {
             slot: slot)
         settings.guarantee = guarantee
         settings.queueBytes = 32 << 20
-        settings.outputs = [.scores, .checkpoints]
+        settings.outputs = [.scores, .checkpoints] + (crashesOn == nil ? [] : [.deadLetters])
         settings.hangingMilliseconds = 8_000
         return settings
     }
@@ -107,7 +116,8 @@ public struct CountingProcess: Sendable {
             defer { withExtendedLifetime(server) {} }
             let log = try KafkaLogClient(settings, input: Topic.events)
             let worker = KafkaWorker(
-                role: Counter(), log: log, input: Topic.events, checkpoints: Topic.checkpoints,
+                role: Counter(crashesOn: crashesOn), log: log, input: Topic.events,
+                checkpoints: Topic.checkpoints,
                 limits: limits, ticks: ticks, status: status, journal: journal, watchdog: watchdog)
             if endsProcess { worker.runAndExit(until: stop) }
             try worker.run(until: stop)

@@ -43,14 +43,14 @@ final class Fleet {
 
     deinit { for (id, _) in children.values { kill(id, SIGKILL) } }
 
-    /// Appends records with 97 different keys.
-    func feed(_ count: Int) throws {
+    /// Appends records with so many different keys.
+    func feed(_ count: Int, keys: Int = 97) throws {
         let topic = try producer.topic(topics[.events])
         var headers = RecordHeaders()
         headers.append("traceparent", "00-abc")
         for _ in 0..<count {
             let value = "{\"n\":\(produced)}"
-            try "k\(produced % 97)".lend { key in
+            try "k\(produced % keys)".lend { key in
                 try value.lend { value in
                     try producer.produce(topic, key: key, value: value, headers: headers)
                 }
@@ -60,9 +60,18 @@ final class Fleet {
         try producer.flush(timeoutMilliseconds: 60_000)
     }
 
+    /// Appends one record.
+    func feed(key: String) throws {
+        let topic = try producer.topic(topics[.events])
+        try key.lend { try producer.produce(topic, key: $0, value: $0) }
+        try producer.flush(timeoutMilliseconds: 60_000)
+    }
+
     // Workers in processes
 
-    private static let program = URL(fileURLWithPath: CommandLine.arguments[0])
+    private static let program =
+        ProcessInfo.processInfo.environment["COLDSTREAM_COUNTING_WORKER"]
+        ?? URL(fileURLWithPath: CommandLine.arguments[0])
         .deletingLastPathComponent().appendingPathComponent("CountingWorker").path
 
     func start(slot: Int, _ more: String...) throws {
@@ -85,6 +94,36 @@ final class Fleet {
     func signal(slot: Int, _ number: Int32) {
         if let child = children[slot] { kill(child.id, number) }
     }
+
+    /// `kill -9` of a worker that is not to be started again; returns when it is gone.
+    func end(slot: Int) {
+        guard let child = children.removeValue(forKey: slot) else { return }
+        kill(child.id, SIGKILL)
+        _ = wait(child.id)
+    }
+
+    /// Megabytes that a worker's process holds in memory, now and at most.
+    func memory(slot: Int) -> (now: Int, most: Int) {
+        let text =
+            (try? String(contentsOfFile: "/proc/\(children[slot]?.id ?? 0)/status", encoding: .utf8))
+            ?? ""
+        func megabytes(_ name: Substring) -> Int {
+            let line = text.split(separator: "\n").first { $0.hasPrefix(name) }
+            return line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first
+                .flatMap { Int($0) }.map { $0 / 1024 } ?? 0
+        }
+        return (megabytes("VmRSS:"), megabytes("VmHWM:"))
+    }
+
+    private func lines(_ event: String, of slot: Int) -> Int {
+        journal.count {
+            $0["event"]?.text == event && $0["worker"]?.text == "\(name).counter.\(slot)"
+        }
+    }
+
+    /// How often a slot's process has been given partitions, and how often it was started.
+    func assignments(of slot: Int) -> Int { lines("assigned", of: slot) }
+    func starts(of slot: Int) -> Int { lines("start", of: slot) }
 
     /// Starts again what has ended with a code that allows it; says which codes there were.
     func tend() throws {
@@ -159,6 +198,17 @@ final class Fleet {
             return true
         }
         return sum
+    }
+
+    /// The group's committed offset of every partition.
+    func committed() throws -> [Int64] {
+        var result: [Int64] = []
+        try until(60, "answer about committed offsets") {
+            let offsets = try self.offsets.committedIgnoringPending(self.inputs)
+            result = self.inputs.map { offsets[$0] ?? 0 }
+            return true
+        }
+        return result
     }
 
     /// Appends records and tends the fleet until it has committed some of them; whether it works.
@@ -262,7 +312,13 @@ final class Fleet {
         var result: [String] = []
         let inputs = try (0..<partitions).map { try read(.events, $0) }
         var wanted: [String: Int] = [:]
-        for (key, _) in inputs.joined() { if let key { wanted[key, default: 0] += 1 } }
+        let skipped = try (0..<partitions).map { try skippedOffsets($0) }
+        for (partition, records) in inputs.enumerated() {
+            for (offset, record) in records.enumerated() where !skipped[partition].contains(offset)
+            {
+                if let key = record.key { wanted[key, default: 0] += 1 }
+            }
+        }
         var counted: [String: Int] = [:]
         for partition in 0..<3 {
             for (key, value) in try read(.scores, partition) {
@@ -276,7 +332,7 @@ final class Fleet {
         for (key, count) in wanted.sorted(by: { $0.key < $1.key }) where counted[key] != count {
             result.append("\(key): counted \(counted[key] ?? 0) of \(count)")
         }
-        let memory = try memoryRun(inputs)
+        let memory = try memoryRun(inputs, skipping: skipped)
         for partition in 0..<partitions {
             let position = try read(.checkpoints, partition)
                 .last { $0.key == "\(name).counter/\(partition)/position" }?.value
@@ -303,8 +359,19 @@ final class Fleet {
         return result
     }
 
+    /// What the workers have skipped of a partition (whose input holds no markers).
+    func skippedOffsets(_ partition: Int) throws -> Set<Int> {
+        let prefix = "\(name).counter/\(partition)/skipped/"
+        return Set(
+            try read(.checkpoints, partition).compactMap { $0.key }
+                .filter { $0.hasPrefix(prefix) }
+                .compactMap { Int($0.dropFirst(prefix.count), radix: 16) })
+    }
+
+    /// A worker in memory that reads the same records, and skips those that the others have skipped:
+    /// it finds a note that they have crashed it.
     private func memoryRun(
-        _ inputs: [[(key: String?, value: [UInt8]?)]]
+        _ inputs: [[(key: String?, value: [UInt8]?)]], skipping skipped: [Set<Int>]
     ) throws -> StepWorker<Counter, MemoryLogClient> {
         let log = MemoryLog(
             topics: Topic.allCases.map {
@@ -323,11 +390,23 @@ final class Fleet {
                 }
             }
         }
+        for (partition, offsets) in skipped.enumerated() {
+            precondition(offsets.count <= 1, "one note a partition")
+            for offset in offsets {
+                var note = ByteBuffer()
+                CrashNote(offset: Int64(offset), count: 3).append(to: &note)
+                try CrashNote.key(group: "\(name).counter", partition: partition).lend {
+                    _ = try log.append(
+                        Topic.checkpoints, partition: partition, key: $0, value: note.slice)
+                }
+            }
+        }
         let worker = StepWorker(
             role: Counter(),
             client: MemoryLogClient(
                 log, group: "\(name).counter", input: Topic.events, transactionalID: "t"),
-            group: "\(name).counter", input: Topic.events, checkpoints: Topic.checkpoints)
+            group: "\(name).counter", input: Topic.events, checkpoints: Topic.checkpoints,
+            skip: DeadLetter.appendSkipped)
         try worker.turn()
         while try worker.turn() > 0 {}
         return worker

@@ -361,6 +361,68 @@ struct KafkaWorkerTests {
         }
     }
 
+    @Test func `a record that ends the process three times becomes a dead letter, for ever`() throws
+    {
+        try Admin(fleet.client).create([NewTopic(fleet.topics[.deadLetters], partitions: 1)])
+        try fleet.start(slot: 0, "crash-on=poison")
+        try fleet.feedAndProveWork(1_000)
+        try fleet.feed(key: "poison")
+        try fleet.feed(1_000)
+        try fleet.drain()
+        let crashes = fleet.exits.filter { [-SIGILL, -SIGTRAP].contains($0) }
+        #expect(crashes.count == 3 && fleet.exits.count == 3, "\(fleet.exits)")
+        let noted = fleet.journal.filter { $0["event"]?.text == "crashed" }
+        #expect(noted.map { $0["times"]?.integer } == [1, 2, 3])
+        #expect(Set(noted.map { $0["offset"]?.integer }).count == 1)
+        // A recovery that replays it skips it again: outputs and their hash are the same.
+        fleet.signal(slot: 0, SIGKILL)
+        try fleet.feed(500)
+        try fleet.drain()
+        #expect(fleet.stop(slot: 0) == 0, "\(fleet.newestLines)")
+        let replayed = fleet.journal.filter { $0["event"]?.text == "restored" }
+            .compactMap { $0["replayed"]?.integer }
+        #expect(replayed.suffix(4).contains { $0 > 0 }, "the poison was replayed")
+        let letters = try fleet.read(.deadLetters, 0)
+        #expect(letters.count == 1)
+        let letter = try JSONValue(
+            parsing: String(decoding: letters.first?.value ?? [], as: UTF8.self))
+        #expect(letter["reason"]?.text == "crashed")
+        #expect(letter["key_base64"]?.text == "cG9pc29u")
+        #expect(try fleet.differences() == [])
+    }
+
+    @Test func `a longer log behind a topic that was made again is not taken for the old one`()
+        throws
+    {
+        try fleet.feed(1_000)
+        _ = try run(process())
+        let places = (0..<4).map { TopicPartition(fleet.topics[.events], $0) }
+        let group = "\(fleet.name).counter"
+        let committed = try Offsets(fleet.client, group: group).committed(places)
+        let admin = try Admin(fleet.client)
+        try admin.delete(topics: [fleet.topics[.events]])
+        let deadline = ContinuousClock.now + .seconds(20)
+        while try admin.topicNames().contains(fleet.topics[.events]), ContinuousClock.now < deadline
+        {}
+        try admin.create([NewTopic(fleet.topics[.events], partitions: 4)])
+        try fleet.feed(4_000)
+        // Kafka has forgotten the offsets with the topic; a cluster that mirrors them has not.
+        let mirror = try Consumer(ConsumerSettings(client: fleet.client, group: group))
+        // Refused as long as the static member's session goes on.
+        let patience = ContinuousClock.now + .seconds(20)
+        var isCommitted = false
+        while !isCommitted, ContinuousClock.now < patience {
+            isCommitted =
+                (try? mirror.commit(committed.map { Position($0.key, $0.value) })) != nil
+        }
+        #expect(isCommitted)
+        let worker = BackgroundWorker(process())
+        #expect(worker.wait() == .badData, "\(worker.lines.all)")
+        #expect(
+            worker.lines.all.last?.contains("the topic was deleted and made again") == true,
+            "\(worker.lines.all)")
+    }
+
     @Test func `quiet partitions get ticks while something waits`() throws {
         var ticking = process()
         ticking.tickMilliseconds = 50
