@@ -121,9 +121,15 @@ final class Fleet {
         }
     }
 
-    /// How often a slot's process has been given partitions, and how often it was started.
+    /// How often a slot's processes have been given partitions.
     func assignments(of slot: Int) -> Int { lines("assigned", of: slot) }
-    func starts(of slot: Int) -> Int { lines("start", of: slot) }
+
+    /// Whether the slot's newest process has been given partitions.
+    func isAssigned(slot: Int) -> Bool {
+        let lines = journal.filter { $0["worker"]?.text == "\(name).counter.\(slot)" }
+        return lines.last { ["start", "assigned"].contains($0["event"]?.text) }?["event"]?.text
+            == "assigned"
+    }
 
     /// Starts again what has ended with a code that allows it; says which codes there were.
     func tend() throws {

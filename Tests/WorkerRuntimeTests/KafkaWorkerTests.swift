@@ -478,7 +478,7 @@ struct KafkaWorkerTests {
         let lost = CountingProcess(address: broker.address, fleet: "nobody", slot: 0)
         let worker = BackgroundWorker(lost)
         #expect(worker.wait() == .settings)
-        #expect(worker.lines.all.last?.contains("nobody.events") == true, "\(worker.lines.all)")
+        #expect(worker.lines.all.last?.contains("look topic nobody.") == true, "\(worker.lines.all)")
     }
 
     static let chaosSeconds =

@@ -70,7 +70,7 @@ struct KafkaMeasurements {
             try fleet.start(slot: 1)
             let joined = try fleet.committed()
             while try zip(joined, fleet.committed()).contains(where: { $0 >= $1 })
-                || fleet.assignments(of: 1) != fleet.starts(of: 1)
+                || !fleet.isAssigned(slot: 1)
             {
                 try fleet.feed(100)
             }
