@@ -96,7 +96,8 @@ let package = Package(
         library(
             "ModelStudies",
             [
-                "RankingModel", "TextEncoding", "Tensors", "DeterministicMath", "Statistics", "JSON", "LineFiles",
+                "RankingModel", "TextEncoding", "Tensors", "DeterministicMath", "Statistics",
+                "JSON", "LineFiles",
                 "Bytes",
             ]),
 

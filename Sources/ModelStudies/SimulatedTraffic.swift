@@ -38,6 +38,7 @@ public struct SimulatedTraffic {
         /// Log order: a row shown, or the row that was clicked.
         var order: [(row: Int, isClick: Bool)] = []
         var byIdentity: [String: Int] = [:]
+        var byImpressionAndItem: [String: Int] = [:]
         var byRequest: [String: Int] = [:]
         let compressed = folder + "/events.jsonl.gz"
         let plain = folder + "/events.jsonl"
@@ -64,7 +65,11 @@ public struct SimulatedTraffic {
                                     max(0, (item["position"]?.integer ?? 1) - 1)))))
                     labels.append(0)
                     byIdentity[identity] = row
-                    byRequest[text("request_id") + "/" + name] = row
+                    byImpressionAndItem[(json["impression_id"]?.text ?? text("id")) + "/" + name] =
+                        row
+                    if let request = json["request_id"]?.text {
+                        byRequest[request + "/" + name] = row
+                    }
                     order.append((row, false))
                 }
                 if let items = json["items"]?.array {
@@ -75,8 +80,11 @@ public struct SimulatedTraffic {
                     show(json, identity)
                 }
             case "click":
+                // By the impression itself, by its slate and item, or by request and item.
+                let impression = text("impression_id")
                 let row =
-                    json["impression_id"]?.text.flatMap { byIdentity[$0] }
+                    byIdentity[impression]
+                    ?? byImpressionAndItem[impression + "/" + text("item_id")]
                     ?? byRequest[text("request_id") + "/" + text("item_id")]
                 if let row, labels[row] == 0 {
                     labels[row] = 1

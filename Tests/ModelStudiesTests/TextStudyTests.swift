@@ -24,8 +24,16 @@ import TextEncoding
             events.append(
                 #"{"type":"impression","id":"i\#(i)","domain":"\#(domain)","user_id":"u\#(i % 5)","request_id":"r\#(i)","time_ms":\#(i * 1000)\#(query),"items":[\#(items)]}"#
             )
+            // The three ways in which a click names its impression.
+            let clicked = domain == "b" && i % 4 == 3 ? "new" : "t\(i % 4)"
+            let name =
+                switch i % 5 {
+                case 0: #""impression_id":"i\#(i)#\#(i % 4 + 1)""#
+                case 1: #""impression_id":"i\#(i)","item_id":"\#(clicked)""#
+                default: #""request_id":"r\#(i)","item_id":"\#(clicked)""#
+                }
             events.append(
-                #"{"type":"click","domain":"\#(domain)","user_id":"u\#(i % 5)","impression_id":"i\#(i)#\#(i % 4 + 1)","time_ms":\#(i * 1000 + 500)}"#
+                #"{"type":"click","domain":"\#(domain)","user_id":"u\#(i % 5)",\#(name),"time_ms":\#(i * 1000 + 500)}"#
             )
         }
         events.append(#"{"broken":"#)
