@@ -9,6 +9,8 @@ import KafkaTransactions
 import LineFiles
 import Reports
 import Streams
+import Tensors
+import TextEncoding
 import WorkerRuntime
 
 /// The exit codes; supervisors decide by them whether to start a process again.
@@ -17,7 +19,7 @@ enum ExitCode: Int32 {
     case checkFailed = 1
     case usage = 64
     case badData = 65
-    /// Kafka cannot be reached.
+    /// Kafka cannot be reached, or a model cannot be fetched.
     case unavailable = 69
     case bug = 70
     /// Not finished, or stopped by a signal: the same command goes on.
@@ -30,6 +32,8 @@ enum ExitCode: Int32 {
     init(of error: any Error) {
         switch error {
         case is SettingsError, is EventMapError: self = .settings
+        case is TextInstallationError: self = .unavailable
+        case is TextEncodingError, is SafetensorsError: self = .badData
         case is LineFileError, is IngestError, is ReportError, is JSONError, is ContractError,
             is StateError:
             self = .badData
