@@ -141,7 +141,8 @@ let package = Package(
         tests("Encode", ["Encode", "TextEncoding", "Streams", "Contracts", "JSON", "Bytes"]),
         tests("Gateway", ["Gateway", "Streams", "Contracts", "JSON", "LineFiles", "Bytes"]),
         tests("Enrich", ["Enrich", "Streams", "Contracts", "JSON", "Bytes"]),
-        .target(name: "KafkaTestBroker", path: "Tests/KafkaTestBroker"),
+        .target(
+            name: "KafkaTestBroker", dependencies: ["WorkerRuntime"], path: "Tests/KafkaTestBroker"),
         .target(
             name: "CountingRole",
             dependencies: ["WorkerRuntime", "KafkaTransactions", "Streams", "Contracts", "Bytes"],
@@ -158,7 +159,8 @@ let package = Package(
         tests(
             "KafkaFleet",
             [
-                "coldstream", "KafkaFleet", "EmbeddedFleet", "Gateway", "Enrich", "Encode",
+                "coldstream", "KafkaFleet", "DeterministicMath", "EmbeddedFleet", "Gateway",
+                "Enrich", "Encode",
                 "Finetune",
                 "TextEncoding", "FleetSettings", "WorkerRuntime", "KafkaTransactions",
                 "KafkaTestBroker", "Streams",

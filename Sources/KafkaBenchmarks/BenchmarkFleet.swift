@@ -61,6 +61,11 @@ final class BenchmarkFleet {
         self.around = around
         self.folder = folder
         self.simulation = simulation
+        let changes =
+            changes
+            + [Topic.events, .domainLog, .checkpoints].map {
+                ("topics.\($0.name).partitions", "\(Self.partitions)")
+            }
         self.changes = changes
         settingsFile = "\(folder)/\(name).json"
         let text = simulation.fleetSettings

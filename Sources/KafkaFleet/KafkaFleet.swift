@@ -90,6 +90,7 @@ public struct KafkaFleet: Sendable {
     public func enrich(slot: Int, _ around: Surroundings) throws -> KafkaWorker<Enrich> {
         let place = place(role: "enrich", slot: slot)
         let log = try KafkaLogClient(place, input: Topic.events)
+        try refuseOtherPartitions(log)
         let role = enrichRole(
             domainLogPartitions: try log.partitionCount(Topic.domainLog),
             identity: [("coldstream-worker", place.slotName)])
@@ -123,6 +124,7 @@ public struct KafkaFleet: Sendable {
         var place = place(role: "finetune", slot: slot)
         place.readsHeaders = false  // nothing in domain-log's headers concerns the step
         let log = try KafkaLogClient(place, input: Topic.domainLog)
+        try refuseOtherPartitions(log)
         let role = finetuneRole(domainLogPartitions: try log.partitionCount(Topic.domainLog))
         return KafkaWorker(
             role: role, log: log, input: Topic.domainLog, checkpoints: Topic.checkpoints,
@@ -180,13 +182,32 @@ public struct KafkaFleet: Sendable {
     /// Where `checkpoints` keeps the hash of the newest settings of a domain-log partition.
     func settingsKey(_ partition: Int) -> String { "\(settings.fleet).settings/\(partition)" }
 
+    /// Users have their place in `events` and domains theirs in `domain-log` by the number of partitions.
+    private func refuseOtherPartitions(_ log: KafkaLogClient) throws {
+        for wanted in wantedTopics
+        where [.events, .domainLog, .checkpoints].contains(wanted.topic) {
+            let found = try log.partitionCount(wanted.topic)
+            guard found != wanted.partitions else { continue }
+            throw WorkerSettingsError(
+                "\(TopicDifference.partitions(wanted, found: found).description); "
+                    + refusalOfPartitions(wanted.topic, found: found))
+        }
+    }
+
+    func refusalOfPartitions(_ topic: Topic, found: Int) -> String {
+        "another number sends keys elsewhere, where nothing is known of them. If it has had \(found) from "
+            + "the fleet's beginning, say so in the settings (topics.\(topic.name).partitions); else begin "
+            + "a new fleet under another name"
+    }
+
     /// Writes the settings of the step into every domain-log partition where they are not the newest:
     /// the first record there, before any worker of the fleet starts.
     ///
     /// The hash of the newest stands in `checkpoints`, written in the same transaction, so that a long
-    /// domain-log need not be read.
+    /// domain-log need not be read; so does the number of partitions with which the fleet began.
     ///
     /// - Returns: the partitions that were written to.
+    /// - Throws: `WorkerSettingsError` where `events` or `domain-log` has grown since the fleet began.
     @discardableResult
     public func writeSettings(time: Int64) throws -> [Int] {
         let log = try KafkaLogClient(place(role: "settings", slot: 0), input: Topic.domainLog)
@@ -194,25 +215,58 @@ public struct KafkaFleet: Sendable {
         let hash = settingsHash
         var outbox = Outbox()
         var written: [Int] = []
-        for partition in 0..<(try log.partitionCount(Topic.domainLog)) {
-            let key = settingsKey(partition)
-            var newest: String?
-            try log.read(Topic.checkpoints, partition: partition, from: nil, upTo: nil) { record in
-                if let found = record.key, key.lend({ $0.equals(found) }) {
-                    newest = record.value?.text
-                }
-            }
-            guard newest != hash else { continue }
-            append(canonical, hash, time, partition, to: &outbox)
+        func note(_ key: String, _ value: String, in partition: Int) {
             outbox.begin(Topic.checkpoints, partition: partition)
             outbox.bytes.append(key)
             outbox.beginValue()
-            outbox.bytes.append(hash)
+            outbox.bytes.append(value)
             outbox.end()
+        }
+        for partition in 0..<(try log.partitionCount(Topic.domainLog)) {
+            let key = settingsKey(partition)
+            let notes = try notes(log, partition)
+            if partition == 0 {
+                for topic in [Topic.events, .domainLog] {
+                    let now = try log.partitionCount(topic)
+                    try refuseGrowth(of: topic, from: notes[partitionsKey(topic)], to: now)
+                    if notes[partitionsKey(topic)] == nil {
+                        note(partitionsKey(topic), "\(now)", in: 0)
+                    }
+                }
+            }
+            guard notes[key] != hash else { continue }
+            append(canonical, hash, time, partition, to: &outbox)
+            note(key, hash, in: partition)
             written.append(partition)
         }
         try log.commit(outbox, positions: [])
         return written
+    }
+
+    /// Where `checkpoints` keeps with how many partitions a topic began.
+    private func partitionsKey(_ topic: Topic) -> String {
+        "\(settings.fleet).settings/partitions/\(topic.name)"
+    }
+
+    private func refuseGrowth(of topic: Topic, from first: String?, to now: Int) throws {
+        guard let first, first != "\(now)" else { return }
+        throw WorkerSettingsError(
+            "\(topics[topic]) has \(now) partitions, and the fleet began with \(first); another number "
+                + "sends keys elsewhere, where nothing is known of them: begin a new fleet under another "
+                + "name, or make the topic again with \(first) and append its records")
+    }
+
+    /// What `writeSettings` has noted in a partition of `checkpoints`: the newest value by key.
+    private func notes(_ log: KafkaLogClient, _ partition: Int) throws -> [String: String] {
+        let prefix = Array("\(settings.fleet).settings/".utf8)
+        var notes: [String: String] = [:]
+        try log.read(Topic.checkpoints, partition: partition, from: nil, upTo: nil) { record in
+            guard let key = record.key, key.count > prefix.count,
+                prefix.lend({ $0.equals(key.slice(0, $0.count)) })
+            else { return }
+            notes[key.text] = record.value?.text
+        }
+        return notes
     }
 
     private func append(

@@ -33,10 +33,7 @@ extension KafkaFleet {
         for difference in differences {
             guard case .partitions(let topic, let found) = difference else { continue }
             throw WorkerSettingsError(
-                "\(difference.description); another number would send keys elsewhere, where nothing is "
-                    + "known of them. If it has had \(found) from the beginning, say so in the settings "
-                    + "(topics.\(topic.topic.name).partitions); else make a new fleet by another name"
-            )
+                "\(difference.description); \(refusalOfPartitions(topic.topic, found: found))")
         }
     }
 }

@@ -49,8 +49,23 @@ extension StepWorker {
             owned[partition] = nil
             owned[partition] = try recover(partition, committed: committed)
         }
+        let next = owned[partition]!.position.next
+        try refuseGap(partition, before: next)
         assigned.insert(partition)
-        try client.start(partition: partition, at: owned[partition]!.position.next)
+        try client.start(partition: partition, at: next)
+    }
+
+    /// Nothing is skipped silently: what retention took before it was processed is a person's business.
+    private func refuseGap(_ partition: Int, before next: Int64) throws {
+        let start = try client.startOffset(partition: partition)
+        guard start > next else { return }
+        throw Quarantine(
+            partition: partition,
+            reason:
+                "the log begins at offset \(start), and the group has processed it up to \(next): "
+                + "the records at offsets \(next) to \(start - 1) were deleted before anybody read them. "
+                + "Append them again, or go on without them under another fleet's name, whose state "
+                + "begins anew")
     }
 
     private func recover(_ partition: Int, committed: Int64?) throws -> OwnedPartition<Role.State> {
@@ -63,8 +78,9 @@ extension StepWorker {
                 throw StateError(
                     "the group's committed offset is \(committed.map(String.init) ?? "none") but its "
                         + "position record says \(found.position.map { String($0.next) } ?? "none"); "
-                        + "outputs and offsets were not committed together, or somebody reset the group. "
-                        + "Restore a snapshot or reset both")
+                        + "outputs and offsets were not committed together, the topic was deleted and "
+                        + "made again, or somebody reset the group. Restore a snapshot or reset both"
+                )
             }
             guard let position = found.position else {
                 guard found.manifest == nil, found.rows == 0 else {
@@ -188,7 +204,8 @@ extension StepWorker {
             guard start <= first.next else {
                 throw StateError(
                     "the log begins at offset \(start), the checkpoint is at \(first.next): retention "
-                        + "has passed it; restore a snapshot")
+                        + "has passed it, and offsets \(first.next) to \(min(start, position.next) - 1) "
+                        + "cannot be replayed; restore a snapshot")
             }
             let replay = Replay(role: role, recovered)
             replay.skip = skip
