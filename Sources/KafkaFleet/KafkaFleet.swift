@@ -90,7 +90,7 @@ public struct KafkaFleet: Sendable {
     public func enrich(slot: Int, _ around: Surroundings) throws -> KafkaWorker<Enrich> {
         let place = place(role: "enrich", slot: slot)
         let log = try KafkaLogClient(place, input: Topic.events)
-        try refuseOtherPartitions(log)
+        try refuseOtherPartitions(log, of: [.events, .domainLog, .checkpoints])
         let role = enrichRole(
             domainLogPartitions: try log.partitionCount(Topic.domainLog),
             identity: [("coldstream-worker", place.slotName)])
@@ -124,7 +124,7 @@ public struct KafkaFleet: Sendable {
         var place = place(role: "finetune", slot: slot)
         place.readsHeaders = false  // nothing in domain-log's headers concerns the step
         let log = try KafkaLogClient(place, input: Topic.domainLog)
-        try refuseOtherPartitions(log)
+        try refuseOtherPartitions(log, of: [.domainLog, .checkpoints])
         let role = finetuneRole(domainLogPartitions: try log.partitionCount(Topic.domainLog))
         return KafkaWorker(
             role: role, log: log, input: Topic.domainLog, checkpoints: Topic.checkpoints,
@@ -183,9 +183,10 @@ public struct KafkaFleet: Sendable {
     func settingsKey(_ partition: Int) -> String { "\(settings.fleet).settings/\(partition)" }
 
     /// Users have their place in `events` and domains theirs in `domain-log` by the number of partitions.
-    private func refuseOtherPartitions(_ log: KafkaLogClient) throws {
-        for wanted in wantedTopics
-        where [.events, .domainLog, .checkpoints].contains(wanted.topic) {
+    ///
+    /// - Parameter uses: topics that the role has rights to look up and that its place depends on.
+    private func refuseOtherPartitions(_ log: KafkaLogClient, of uses: [Topic]) throws {
+        for wanted in wantedTopics where uses.contains(wanted.topic) {
             let found = try log.partitionCount(wanted.topic)
             guard found != wanted.partitions else { continue }
             throw WorkerSettingsError(
