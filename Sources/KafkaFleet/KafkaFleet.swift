@@ -166,7 +166,8 @@ public struct KafkaFleet: Sendable {
     }
 
     private func background(_ encoder: any TextEncoder, batch: Int) -> BackgroundVectorMaker {
-        nonisolated(unsafe) let encoder = encoder  // made here, and used on the maker's thread alone
+        // Made here, and used on the maker's thread alone.
+        nonisolated(unsafe) let encoder = encoder
         return BackgroundVectorMaker(encoder, batch: batch)
     }
 
