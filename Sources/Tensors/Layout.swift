@@ -44,16 +44,18 @@ public struct Layout: Sendable {
     public func tensor(_ name: String) -> Tensor? { places[name].map { tensors[$0] } }
 }
 
-/// Floats with one owner, aligned to 64 bytes, zero at first.
+/// Floats with one owner, aligned to 64 bytes, zero at first; behind them lie 16 more zeros, because
+/// kernels read whole lanes and may pass the end by that much.
 public final class Block {
     public let base: UnsafeMutablePointer<Float>
     public let count: Int
 
     public init(count: Int) {
         self.count = count
-        let raw = UnsafeMutableRawPointer.allocate(byteCount: max(64, count * 4), alignment: 64)
-        base = raw.bindMemory(to: Float.self, capacity: max(16, count))
-        base.initialize(repeating: 0, count: max(16, count))
+        let room = count + 16
+        let raw = UnsafeMutableRawPointer.allocate(byteCount: room * 4, alignment: 64)
+        base = raw.bindMemory(to: Float.self, capacity: room)
+        base.initialize(repeating: 0, count: room)
     }
 
     public convenience init(copying other: Block) {

@@ -161,13 +161,13 @@ public struct SafetensorsFile: Sendable {
         return address.assumingMemoryBound(to: Float.self)
     }
 
-    /// A copy of an F32, F16 or BF16 tensor as floats, with 16 floats of room after it.
+    /// A copy of an F32, F16 or BF16 tensor as floats.
     ///
     /// - Throws: where there is no such tensor of that name, or its shape is another.
     public func widened(_ name: String, shape: [Int]) throws(SafetensorsError) -> Block {
         let entry = try entry(name, shape: shape)
         let base = UnsafeRawPointer(file.bytes.base + entry.range.lowerBound)
-        let block = Block(count: entry.count + 16)
+        let block = Block(count: entry.count)
         switch entry.type {
         case "F32": memcpy(block.base, base, entry.count * 4)
         case "F16":

@@ -31,13 +31,12 @@ public final class BertEncoder: TextEncoder {
 
         init(rows: Int, longest: Int, _ c: BertConfiguration) {
             self.rows = rows
-            // Kernels read up to 16 floats past the end of a run.
-            x = Block(count: rows * c.hidden + 16)
-            y = Block(count: rows * c.hidden + 16)
-            context = Block(count: rows * c.hidden + 16)
-            triple = Block(count: 3 * rows * c.hidden + 16)
-            wide = Block(count: rows * c.intermediate + 16)
-            scores = Block(count: longest * longest + 16)
+            x = Block(count: rows * c.hidden)
+            y = Block(count: rows * c.hidden)
+            context = Block(count: rows * c.hidden)
+            triple = Block(count: 3 * rows * c.hidden)
+            wide = Block(count: rows * c.intermediate)
+            scores = Block(count: longest * longest)
         }
     }
 

@@ -2,6 +2,7 @@
 
 import Bytes
 import Contracts
+import Foundation
 import Gateway
 import JSON
 import LineFiles
@@ -16,7 +17,8 @@ final class Folder {
     let path: String
 
     init() {
-        var template = Array("/tmp/coldstream-gateway-XXXXXX".utf8CString)
+        var template = Array(
+            (NSTemporaryDirectory() + "coldstream-gateway-XXXXXX").utf8CString)
         path = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
     }
 

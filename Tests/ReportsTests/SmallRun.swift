@@ -1,6 +1,7 @@
 // A small folder of outputs that every run of the tests writes alike.
 
 import Bytes
+import Foundation
 import LineFiles
 
 #if canImport(Glibc)
@@ -12,8 +13,9 @@ final class SmallRun {
     let folder: String
 
     init() throws {
-        var template = Array("/tmp/coldstream-reports.XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw LineFileError("make", "/tmp", "no folder") }
+        let parent = NSTemporaryDirectory()
+        var template = Array((parent + "coldstream-reports.XXXXXX").utf8CString)
+        guard mkdtemp(&template) != nil else { throw LineFileError("make", parent, "no folder") }
         folder = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
         try write("summary.json", [SmallRun.summary])
         try write("examples.jsonl", SmallRun.examples)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes the golden files of TextEncoding with the reference programs.
 
-  python3 -m venv /tmp/text-venv
-  /tmp/text-venv/bin/pip install torch sentence-transformers
-  /tmp/text-venv/bin/python make.py MODEL_DIR       # what `coldstream text install` prints
+  python3 -m venv VENV                      # any folder outside the project
+  VENV/bin/pip install torch sentence-transformers
+  VENV/bin/python make.py MODEL_DIR            # what `coldstream text install` prints
 
 Written beside this program:
   ids.txt.gz            a line a string: its bytes in hexadecimal (invalid UTF-8 included), then the token ids
