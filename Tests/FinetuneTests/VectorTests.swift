@@ -123,16 +123,21 @@ import VectorKernels
         let run = prepared()
         run.item("other", vector: vector(0, noise: 7), encoder: 2)
         run.item("short", vector: Array(vector(0).dropLast()))
+        run.item("long", vector: vector(0) + [0])
         run.item("nan", vector: vector(0).map { $0 == 1 ? .nan : $0 })
         run.item("empty", vector: vector(0).map { _ in 0 })
         let topic = FinetuneRun.hash(of: "topic")
-        for item in ["other", "short", "nan", "empty"] {
+        for item in ["other", "short", "long", "nan", "empty"] {
             run.impression("item \(item)", item: item, query: topic, history: ["b"])
             run.impression("history \(item)", item: "a", history: [item])
             #expect(history(run, "item \(item)") == 0 && query(run, "item \(item)") == 0, "\(item)")
             #expect(history(run, "history \(item)") == 0, "\(item)")
         }
-        #expect(run.state.counters.vectorsMasked == 2, "short and nan; the others are vectors")
+        #expect(run.state.counters.vectorsMasked == 3, "the others are vectors")
+        // A mean of the other encoder's cosines would not mask the second one.
+        run.impression("other again", item: "other", query: topic)
+        #expect(query(run, "other again") == 0)
+        #expect(run.state.shared.value.pointee.queryCosines.encoder == 1)
         run.impression("mixed", item: "a", history: ["other", "b", "short"])
         #expect(history(run, "mixed") > 0, "what is comparable counts")
         run.impression("two of the other", item: "other", history: ["other"])

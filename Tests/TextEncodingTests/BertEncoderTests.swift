@@ -211,6 +211,18 @@ final class ModelFolder {
         #expect(error?.path == "/nowhere/config.json")
     }
 
+    @Test func `files that are not the pinned ones are refused by name and hash`() throws {
+        let folder = try ModelFolder()
+        let pinned = try #require(InstalledModel.files.first)
+        let found = try MappedFile(folder.path + "/" + pinned.path).lend { SHA256.hex($0) }
+        let error = #expect(throws: TextEncodingError.self) {
+            try InstalledModel.verify(folder.path)
+        }
+        #expect(error?.path == "\(folder.path)/\(pinned.path)")
+        #expect(error?.reason.contains(found) == true && found != pinned.sha256)
+        #expect(error?.reason.contains(pinned.sha256) == true)
+    }
+
     static let installed: String? = {
         guard let folder = InstalledModel.folder(ProcessInfo.processInfo.environment),
             InstalledModel.isThere(folder)
