@@ -127,8 +127,17 @@ final class Fleet {
     /// Whether the slot's newest process has been given partitions.
     func isAssigned(slot: Int) -> Bool {
         let lines = journal.filter { $0["worker"]?.text == "\(name).counter.\(slot)" }
-        return lines.last { ["start", "assigned"].contains($0["event"]?.text) }?["event"]?.text
-            == "assigned"
+        return lines.last { ["start", "assigned", "end"].contains($0["event"]?.text) }?["event"]?
+            .text == "assigned"
+    }
+
+    /// Tends the fleet until every slot is at work: one whose process a broker's absence has ended may
+    /// have left its share to the others, who drain without it.
+    func tend(untilAssigned slots: [Int], within seconds: Int = 60) throws {
+        try until(seconds, "partitions for the slots \(slots)") {
+            try self.tend()
+            return slots.allSatisfy { self.isAssigned(slot: $0) }
+        }
     }
 
     /// Starts again what has ended with a code that allows it; says which codes there were.

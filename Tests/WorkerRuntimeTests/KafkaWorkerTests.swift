@@ -110,7 +110,7 @@ struct KafkaWorkerTests {
             try fleet.feedAndProveWork(1_000)
         }
         try fleet.drain()
-        #expect(fleet.stop(slot: 0) == 0)
+        #expect(fleet.stop(slot: 0) == 0, "\(fleet.newestLines)")
         #expect(fleet.exits.filter { $0 == -SIGKILL }.count == 4)
         #expect(try fleet.differences() == [])
         let replayed = fleet.journal.filter { $0["event"]?.text == "restored" }
@@ -136,7 +136,7 @@ struct KafkaWorkerTests {
         kill(twin, SIGKILL)
         _ = fleet.wait(twin)
         try fleet.drain()
-        #expect(fleet.stop(slot: 0) == 0)
+        #expect(fleet.stop(slot: 0) == 0, "\(fleet.newestLines)")
         #expect(try fleet.differences() == [])
     }
 
@@ -152,7 +152,7 @@ struct KafkaWorkerTests {
         try fleet.feed(4_000)
         try fleet.drain(within: 60)
         #expect(fleet.stop(slot: 0) == 0, "\(fleet.exits) \(fleet.newestLines)")
-        #expect(fleet.stop(slot: 1) == 0)
+        #expect(fleet.stop(slot: 1) == 0, "\(fleet.newestLines)")
         #expect(try fleet.differences() == [])
     }
 
@@ -166,12 +166,12 @@ struct KafkaWorkerTests {
         try fleet.start(slot: 2)
         try fleet.feed(3_000)
         try fleet.drain()
-        #expect(fleet.stop(slot: 1) == 0)
+        #expect(fleet.stop(slot: 1) == 0, "\(fleet.newestLines)")
         try fleet.feed(3_000)
         // A static member keeps its partitions until its session ends; then the others have them.
         try fleet.drain(within: 60)
-        #expect(fleet.stop(slot: 0) == 0)
-        #expect(fleet.stop(slot: 2) == 0)
+        #expect(fleet.stop(slot: 0) == 0, "\(fleet.newestLines)")
+        #expect(fleet.stop(slot: 2) == 0, "\(fleet.newestLines)")
         #expect(try fleet.differences() == [])
     }
 
@@ -183,8 +183,9 @@ struct KafkaWorkerTests {
         try broker.restart()
         try fleet.feed(3_000)
         try fleet.drain(within: 90)
-        #expect(fleet.stop(slot: 0) == 0)
-        #expect(fleet.stop(slot: 1) == 0)
+        try fleet.tend(untilAssigned: [0, 1])
+        #expect(fleet.stop(slot: 0) == 0, "\(fleet.newestLines)")
+        #expect(fleet.stop(slot: 1) == 0, "\(fleet.newestLines)")
         #expect(try fleet.differences() == [])
     }
 
