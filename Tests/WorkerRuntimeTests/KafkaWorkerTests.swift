@@ -297,8 +297,11 @@ struct KafkaWorkerTests {
         settings.recoveryRereadMilliseconds = 300
         settings.recoveryStallMilliseconds = 1_000
         let log = try KafkaLogClient(settings, input: Topic.events)
-        let producer = try TransactionalProducer(
-            TransactionalProducerSettings(client: fleet.client, transactionalID: fleet.name))
+        var opener = TransactionalProducerSettings(
+            client: fleet.client, transactionalID: fleet.name)
+        // Open for longer than this test takes, however busy the machine is.
+        opener.transactionTimeoutMilliseconds = 300_000
+        let producer = try TransactionalProducer(opener)
         try producer.initialise()
         var open = try producer.begin()
         let topic = try producer.topic(fleet.topics[.checkpoints])
@@ -307,7 +310,9 @@ struct KafkaWorkerTests {
         let place = TopicPartition(fleet.topics[.checkpoints], 0)
         while try offsets.offsets(of: [place])[place]!.end < 1 {}
         let error = #expect(throws: KafkaLogError.self) { _ = try recover(log) }
-        #expect(error?.description.contains("a transaction is open there at offset 0") == true)
+        #expect(
+            error?.description.contains("a transaction is open there at offset 0") == true,
+            "\(error?.description ?? "none")")
         try open.abort()
     }
 
