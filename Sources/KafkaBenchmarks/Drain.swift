@@ -1,6 +1,5 @@
 // How fast a worker takes a backlog in, and what memory that needs.
 
-import JSON
 import KafkaTransactions
 
 /// What draining a backlog took.
@@ -66,13 +65,13 @@ extension BenchmarkFleet {
             }
             sleepMilliseconds(20)
         }
-        let report = try JSONValue(parsing: try worker.stop())
-        drain.recordsOut = Int(report["records_out"]?.integer ?? 0)
+        let report = try worker.stop()
+        drain.recordsOut = report.recordsOut
         let wall = seconds(last.moment - first!.moment)
         if wall > 0 {
             let share = Double(total - first!.done) / Double(max(1, total))
             drain.recordsPerSecond = Double(records) * share / wall
-            drain.commitsPerSecond = Double(report["commits"]?.integer ?? 0) * share / wall
+            drain.commitsPerSecond = Double(report.commits) * share / wall
         }
         return drain
     }

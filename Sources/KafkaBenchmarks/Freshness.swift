@@ -52,10 +52,10 @@ public struct Freshness {
             "\(eventsPerSecond) events a second for \(Self.warmUpSeconds) + \(seconds) seconds")
         let live = try LiveRun(fleet, lines)
         try live.run(workers)
-        for worker in workers { _ = try worker.stop() }
+        let reports = try workers.map { try $0.stop() }
         around.progress("joining labels and scores")
         let measuredFrom = live.start + Double(Self.warmUpSeconds * 1_000)
-        return figures(try joined(fleet, live, from: measuredFrom), live)
+        return figures(try joined(fleet, live, from: measuredFrom), live, reports)
     }
 
     /// Milliseconds, of every label that was published.
@@ -68,7 +68,9 @@ public struct Freshness {
         var unpublished = 0
     }
 
-    private func figures(_ delays: Delays, _ live: LiveRun) -> [Figure] {
+    private func figures(
+        _ delays: Delays, _ live: LiveRun, _ reports: [WorkerReport]
+    ) -> [Figure] {
         func text(_ sketch: QuantileSketch) -> String {
             [0.5, 0.99].map { "\(Int(sketch.quantile($0) ?? 0))" }.joined(separator: "/")
         }
@@ -78,7 +80,9 @@ public struct Freshness {
         let detail = [
             "\(delays.whole.count) labels of \(delays.labels), "
                 + "\(Int(live.eventsPerSecond)) events/s for \(seconds) s",
-            "p50/p99 by part: \(parts)", "scores read: \(live.scores.count)",
+            "p50/p99 by part: \(parts); \(live.scores.count) scores read",
+            zip(["enrich", "finetune"], reports).map { "\($0): \($1.commitText)" }
+                .joined(separator: "; "),
         ]
         return zip(
             [

@@ -1,5 +1,6 @@
 // A worker in a process of its own, so that its processor time and memory can be told from outside.
 
+import JSON
 import WorkerRuntime
 
 #if canImport(Glibc)
@@ -10,6 +11,33 @@ import WorkerRuntime
 public struct BenchmarkError: Error, CustomStringConvertible {
     public let description: String
     init(_ description: String) { self.description = description }
+}
+
+/// What a worker says of itself at its end.
+struct WorkerReport {
+    let recordsOut: Int
+    let commits: Int
+    /// Seconds of all commits, and of the longest.
+    let commitSeconds: Double
+    let longestCommitSeconds: Double
+
+    init(_ text: String) throws {
+        let root = try JSONValue(parsing: text)
+        guard let out = root["records_out"]?.integer, let commits = root["commits"]?.integer,
+            let all = root["commit_seconds"]?.double,
+            let longest = root["longest_commit_seconds"]?.double
+        else { throw BenchmarkError("a worker's report cannot be read: \(text)") }
+        recordsOut = Int(out)
+        self.commits = Int(commits)
+        commitSeconds = all
+        longestCommitSeconds = longest
+    }
+
+    var commitText: String {
+        let mean = 1_000 * commitSeconds / Double(max(1, commits))
+        return "\(commits) commits of \(tenths(mean)) ms, the longest "
+            + "\(tenths(1_000 * longestCommitSeconds)) ms"
+    }
 }
 
 /// A child process; gone with this value at the latest.
@@ -74,8 +102,8 @@ final class WorkerProcess {
             "the worker \(name) has ended (\(status)); its last lines:\n\(lastLines)")
     }
 
-    /// Asks it to stop, waits until it has (30 s at most), and returns what it wrote to standard output.
-    func stop() throws -> String {
+    /// Asks it to stop, waits until it has (30 s at most), and returns what it did.
+    func stop() throws -> WorkerReport {
         try check()
         kill(id, SIGTERM)
         let deadline = ContinuousClock.now + .seconds(30)
@@ -89,7 +117,7 @@ final class WorkerProcess {
             throw BenchmarkError(
                 "the worker \(name) did not stop well (\(status)); its last lines:\n\(lastLines)")
         }
-        return readFile(output) ?? ""
+        return try WorkerReport(readFile(output) ?? "")
     }
 
     private var lastLines: String {

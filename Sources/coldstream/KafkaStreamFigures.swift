@@ -132,7 +132,15 @@ enum KafkaStreamFigures {
             case .finetune: try fleet.finetune(slot: 0, around).run(until: stop)
             case .encode: throw arguments.usageError("encode is a job, it has no steps to measure")
             }
-            print(around.status.json)
+            let counters = around.status.newest.counters
+            print(
+                JSONValue.object([
+                    JSONMember("records_in", .integer(counters.recordsIn)),
+                    JSONMember("records_out", .integer(counters.recordsOut)),
+                    JSONMember("commits", .integer(counters.commits)),
+                    JSONMember("commit_seconds", .number(counters.commitSeconds)),
+                    JSONMember("longest_commit_seconds", .number(counters.longestCommitSeconds)),
+                ]).canonicalText)
             fflush(nil)
             _exit(0)
         } catch let error as UsageError {
