@@ -116,6 +116,7 @@ extension WorkerLimits {
         self.init()
         collectRecords = Int(settings.integer("collect_records", role: role))
         checkpointRecords = settings.integer("checkpoint_records", role: role)
+        checkpointSeconds = settings.integer("checkpoint_s", role: role)
         checkpointBytes = Int(settings.integer("checkpoint_bytes", role: role))
     }
 }

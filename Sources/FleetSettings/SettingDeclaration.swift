@@ -137,6 +137,9 @@ public struct SettingDeclaration: Sendable {
         .init(
             "checkpoint_bytes", .role, .integer(1...1_000_000_000), .integer(4_194_304),
             "changed bytes after which a checkpoint is due"),
+        .init(
+            "checkpoint_s", .role, .integer(1...86_400), .integer(600),
+            "seconds after which a partition that has moved gets a checkpoint; on Kafka"),
     ]
 
     static let domain: [SettingDeclaration] = [

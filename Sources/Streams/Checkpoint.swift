@@ -92,23 +92,42 @@ struct Position: Equatable {
     }
 }
 
-/// What a commit says of a partition: where it stands, and what it stands behind.
+/// The record that was processed last.
 @usableFromInline
+struct LastRecord {
+    /// Of key, value and timestamp: tells it from another one at the same offset, of a topic that was
+    /// deleted and made again. Zero: there was none.
+    var identity = Hash128.zero
+    var offset: Int64 = -1
+
+    init() {}
+
+    @usableFromInline
+    init(_ record: Record) {
+        let key = record.key.map { Hash128($0, seed: 1) } ?? .zero
+        let value = record.value.map { Hash128($0, seed: 2) } ?? .zero
+        identity = key.combined(with: value).combined(
+            with: Hash128(high: 3, low: UInt64(bitPattern: record.timestamp)))
+        offset = record.offset
+    }
+}
+
+/// What a commit says of a partition: where it stands, and what it stands behind.
 struct PositionRecord {
     var position: Position
-    /// Identity of the record before `position.next`; zero where none was known.
-    var last: Hash128
+    var last: LastRecord
 
-    static let bytes = Position.bytes + MemoryLayout<Hash128>.size
+    static let bytes = Position.bytes + MemoryLayout<Hash128>.size + 8
 
-    init(_ position: Position, last: Hash128) {
+    init(_ position: Position, last: LastRecord) {
         self.position = position
         self.last = last
     }
 
     func append(to buffer: inout ByteBuffer) {
         position.append(to: &buffer)
-        buffer.append(raw: last)
+        buffer.append(raw: last.identity)
+        buffer.append(raw: last.offset)
     }
 
     init(_ bytes: ByteSlice) throws(StateError) {
@@ -117,18 +136,10 @@ struct PositionRecord {
                 "a position record has \(bytes.count) bytes, expected \(PositionRecord.bytes)")
         }
         position = try Position(bytes.slice(0, Position.bytes))
-        last = UnsafeRawPointer(bytes.base).loadUnaligned(
-            fromByteOffset: Position.bytes, as: Hash128.self)
-    }
-
-    /// What tells a record apart from another one at the same offset, of a topic that was deleted and
-    /// made again: key, value and timestamp.
-    @usableFromInline
-    static func identity(_ record: Record) -> Hash128 {
-        let key = record.key.map { Hash128($0, seed: 1) } ?? .zero
-        let value = record.value.map { Hash128($0, seed: 2) } ?? .zero
-        return key.combined(with: value).combined(
-            with: Hash128(high: 3, low: UInt64(bitPattern: record.timestamp)))
+        let raw = UnsafeRawPointer(bytes.base)
+        last = LastRecord()
+        last.identity = raw.loadUnaligned(fromByteOffset: Position.bytes, as: Hash128.self)
+        last.offset = raw.loadUnaligned(fromByteOffset: Position.bytes + 16, as: Int64.self)
     }
 }
 

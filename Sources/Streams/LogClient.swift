@@ -43,6 +43,10 @@ public protocol LogClient: AnyObject {
     /// still undecided.
     func settle(partition: Int, committed: Int64?, position: Int64?) throws -> Int64?
 
+    /// Where the input partition ended when `collect` reached its end last: from the record that was
+    /// handed out last up to there stand no records, only the ends of transactions. nil: not known.
+    func endReached(partition: Int) -> Int64?
+
     /// The first offset that the input partition still has.
     func startOffset(partition: Int) throws -> Int64
 
@@ -58,6 +62,8 @@ extension LogClient {
     public func settle(partition: Int, committed: Int64?, position: Int64?) throws -> Int64? {
         committed
     }
+
+    public func endReached(partition: Int) -> Int64? { nil }
 }
 
 /// The next offset to read of one input partition.

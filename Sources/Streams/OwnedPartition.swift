@@ -12,8 +12,8 @@ final class OwnedPartition<State: PartitionState> {
     /// There is no checkpoint yet, or only one of another step version: the next commit writes one, so
     /// that what is stepped from here on never needs a binary that did not step it.
     var needsCheckpoint: Bool
-    /// `PositionRecord.identity` of the record before `position.next`; zero where it is not known.
-    @usableFromInline var last = Hash128.zero
+    /// The record before `position.next`.
+    @usableFromInline var last = LastRecord()
     /// Offsets of the records that were skipped instead of stepped over.
     @usableFromInline var skipped: Set<Int64> = []
     /// The record that has ended a process of this group most recently.
@@ -28,6 +28,11 @@ final class OwnedPartition<State: PartitionState> {
         ordinalOfCheckpoint = position.ordinal
         self.needsCheckpoint = needsCheckpoint
         checkpointNext = needsCheckpoint ? nil : position.next
+    }
+
+    /// Whether a recovery would have to read anything of the input.
+    var hasMovedSinceCheckpoint: Bool {
+        position.ordinal != ordinalOfCheckpoint || position.next != checkpointNext
     }
 
     func isCheckpointDue(_ limits: WorkerLimits) -> Bool {

@@ -25,7 +25,7 @@ public struct Quarantine: Error, CustomStringConvertible {
 /// What the checkpoint topic says about one partition.
 private struct CheckpointFound {
     var position: Position?
-    var last = Hash128.zero
+    var last = LastRecord()
     var crash = CrashNote(offset: -1, count: 0)
     var skipped: Set<Int64> = []
     var manifest: Manifest?
@@ -135,7 +135,7 @@ extension StepWorker {
             let rest = key.slice(prefix.count, key.count)
             if rest.equals("position") {
                 let record = try record.value.map { try PositionRecord($0) }
-                (found.position, found.last) = (record?.position, record?.last ?? .zero)
+                (found.position, found.last) = (record?.position, record?.last ?? LastRecord())
             } else if rest.equals("manifest") {
                 found.manifest = try record.value.map { try Manifest($0) }
             } else if rest.count > 5, rest.slice(0, 5).equals("rows/") {
@@ -164,18 +164,19 @@ extension StepWorker {
     /// Looks again at the record that was processed last, where the log still has it: a topic that was
     /// deleted and made again may be longer than the committed offset by now.
     private func checkIdentity(
-        of partition: Int, at position: Position, _ last: Hash128
+        of partition: Int, at position: Position, _ last: LastRecord
     ) throws {
-        guard last != .zero, position.next > 0,
-            try client.startOffset(partition: partition) < position.next
+        guard last.identity != .zero,
+            try client.startOffset(partition: partition) <= last.offset
         else { return }
         var found: Hash128?
         try client.read(
-            inputTopic, partition: partition, from: position.next - 1, upTo: position.next
-        ) { found = PositionRecord.identity($0) }
-        guard found == last else {
+            inputTopic, partition: partition, from: last.offset, upTo: position.next
+        ) { if $0.offset == last.offset { found = LastRecord($0).identity } }
+        guard found == last.identity else {
             throw StateError(
-                "the record before the committed offset \(position.next) "
+                "the record at offset \(last.offset), the last before the committed offset "
+                    + "\(position.next), "
                     + (found == nil ? "is gone" : "is not the one that was processed")
                     + ": the topic was deleted and made again, or its log was cut and written anew. "
                     + "Restore a snapshot, or reset the group and its checkpoints")

@@ -10,6 +10,9 @@ public struct WorkerLimits: Sendable {
     public var checkpointRecords: Int64 = 50_000
     /// Changed bytes after which a checkpoint is due.
     public var checkpointBytes = 4 << 20
+    /// Seconds after which whoever runs the worker lets it write what moved, were it little
+    /// (`checkpointWhatMoved`); a worker has no clock.
+    public var checkpointSeconds: Int64 = 600
     /// A record that has ended the process so many times is skipped.
     public var crashesBeforeSkip: Int64 = 3
 
@@ -197,7 +200,7 @@ public final class StepWorker<Role: Step, Client: LogClient> {
         }
         cursor.pointee.offset = -1
         position.rollingHash = outbox.pointee.rollingHash
-        if last >= 0 { owned.last = PositionRecord.identity(records.base[last]) }
+        if last >= 0 { owned.last = LastRecord(records.base[last]) }
         owned.position = position
         return Int(position.ordinal &- first)
     }
@@ -261,11 +264,32 @@ public final class StepWorker<Role: Step, Client: LogClient> {
 
     /// Writes a checkpoint of every owned partition now: at SIGTERM, so that nothing is replayed.
     public func checkpointAll() throws {
-        outbox.pointee.removeAll()
-        let partitions = assigned.sorted()
+        passEnds()
+        try checkpoint(assigned.sorted())
+    }
+
+    /// The same for partitions where a recovery would have to read the input: now and then, so that
+    /// retention does not pass a checkpoint of a partition with little traffic, or none.
+    public func checkpointWhatMoved() throws {
+        passEnds()
+        try checkpoint(assigned.sorted().filter { owned[$0]!.hasMovedSinceCheckpoint })
+    }
+
+    private func checkpoint(_ partitions: [Int]) throws {
         guard !partitions.isEmpty else { return }
+        outbox.pointee.removeAll()
         for partition in partitions { appendCheckpoint(partition) }
         try commit(partitions)
+    }
+
+    /// The ends of transactions behind the last record count as read: when retention has taken them too,
+    /// nobody could tell them from records that were lost.
+    private func passEnds() {
+        for partition in assigned {
+            guard let end = client.endReached(partition: partition) else { continue }
+            let owned = owned[partition]!
+            owned.position.next = max(owned.position.next, end)
+        }
     }
 
     private func appendCheckpoint(_ partition: Int) {

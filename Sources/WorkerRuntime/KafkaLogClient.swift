@@ -178,12 +178,14 @@ public final class KafkaLogClient: LogClient {
                 counters.reached(end: position.offset, partition: position.partition.partition)
             case .assigned(let partitions):
                 discard(&batch)
+                counters.forgetEnds()
                 assigned = partitions.map(\.partition)
                 starts = [:]
                 isUnanswered = true
                 return .assigned(assigned)
             case .revoked(let partitions, let isLost):
                 discard(&batch)
+                counters.forgetEnds()
                 try consumer.unassign()
                 assigned = []
                 hasAssignment = false
@@ -336,6 +338,8 @@ public final class KafkaLogClient: LogClient {
         if isVisible { try transaction.commit() } else { try transaction.abort() }
         return settled
     }
+
+    public func endReached(partition: Int) -> Int64? { counters.endReached(partition: partition) }
 
     public func startOffset(partition: Int) throws -> Int64 {
         let place = TopicPartition(inputName, partition)

@@ -25,6 +25,7 @@ public final class KafkaWorker<Role: Step> {
 
     private var moment = WorkerMoment()
     private var published = ContinuousClock.now
+    private var checkpointed = ContinuousClock.now
     /// Seconds that a turn may take. A commit is bounded by the transaction's timeout.
     private let turnSeconds = 60
 
@@ -118,6 +119,12 @@ public final class KafkaWorker<Role: Step> {
                 worker.ordinals.compactMap { partition, ordinal in
                     worker.state(of: partition).map { (partition, ordinal, $0) }
                 })
+        }
+        if phase == .running,
+            ContinuousClock.now - checkpointed > .seconds(worker.limits.checkpointSeconds)
+        {
+            checkpointed = ContinuousClock.now
+            try notingFailedCommits { try worker.checkpointWhatMoved() }
         }
         guard phase != moment.phase || ContinuousClock.now - published > .milliseconds(250) else {
             return

@@ -41,6 +41,12 @@ public struct LogCounters: Sendable {
 
     mutating func reached(end: Int64, partition: Int) { ends[partition] = end }
 
+    /// What was read of these partitions may have been discarded.
+    mutating func forgetEnds() { ends = [:] }
+
+    /// Where the log ended when its end was last reached since the assignment.
+    func endReached(partition: Int) -> Int64? { ends[partition] }
+
     mutating func committed(_ records: Int, _ positions: [InputPosition], taking time: Duration) {
         let seconds =
             Double(time.components.seconds) + Double(time.components.attoseconds) / 1e18

@@ -136,6 +136,55 @@ struct RoleProcessTests {
         }
     }
 
+    /// Offsets that both step roles have committed, and where their logs end.
+    private func committedAndEnd(_ under: FleetUnderTest) throws -> [[Int64]] {
+        try [("enrich", Topic.events), ("finetune", .domainLog)].map { role, topic in
+            let place = TopicPartition(under.fleet.topics[topic], 0)
+            let offsets = try Offsets(under.fleet.client, group: "judge")
+            return [try under.progress(role, topic), try offsets.offsets(of: [place])[place]!.end]
+        }
+    }
+
+    @Test(arguments: [SIGTERM, SIGKILL])
+    func `a fleet that was quiet until retention had emptied its logs goes on where it stood`(
+        number: Int32
+    ) throws {
+        // Without ticks the last thing in both logs is the end of a transaction, which is no record.
+        let under = try FleetUnderTest(
+            broker, events: 1, domainLog: 1, checkpointRecords: 1_000_000)
+        let more = ["--set", "tick_period_ms=0"]
+        func start() throws {
+            try under.start("encode")
+            for role in ["enrich", "finetune"] {
+                let often = number == SIGKILL ? ["--set", "roles.\(role).checkpoint_s=1"] : []
+                try under.start(role, more + often)
+            }
+        }
+        try start()
+        try under.append(try under.writeInput(200))
+        try under.drain()
+        if number == SIGKILL {
+            try under.until(30, "position behind the last transactions") {
+                try committedAndEnd(under).allSatisfy { $0[0] == $0[1] }
+            }
+        }
+        for name in under.processes.names {
+            under.processes.signal(name, number)
+            _ = under.processes.wait(name)
+        }
+        for topic in [Topic.events, .domainLog] { try deleteRecords(under, topic) }
+        let lines = under.journal.count
+        try start()
+        var rest = try under.writeInput(100, from: 200)
+        rest.closes = true
+        try under.append(rest)
+        try under.drain()
+        #expect(under.stopAll().allSatisfy { $0 == 0 }, "\(under.newestLines)")
+        let replays = under.replays(after: lines)
+        #expect(replays.count == 2 && replays.allSatisfy { $0 == 0 }, "\(replays)")
+        #expect(try under.fleet.summary(heldBack: 0).labels == 300)
+    }
+
     @Test(arguments: [Topic.events, .domainLog])
     func `another number of partitions is refused, and by up and topics apply as well`(
         topic: Topic
