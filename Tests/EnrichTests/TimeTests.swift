@@ -96,6 +96,27 @@ import Testing
         #expect(try run.after(event) == ["impression i1 a"])
     }
 
+    @Test
+    func `an event ahead of its record's timestamp is used, and moves time to the timestamp only`()
+        throws
+    {
+        var run = try EnrichRun()
+        _ = try run.after(.impression("i1", 100_000))
+        // Two hundred seconds fast: by its own time the label of i1 would be due, and its click too late.
+        var fast = TestEvent.impression("i2", 301_000)
+        fast.timestamp = 101_000
+        #expect(try run.after(fast) == ["impression i2 a"])
+        #expect(run.state.newestTime == 101_000)
+        #expect(run.counts.late == 0)
+        _ = try run.after(.click("i1", 102_000))
+        #expect(run.counts.clicks == 1 && run.counts.orphans == 0 && run.counts.corrections == 0)
+        // At its timestamp an event is not ahead of it.
+        var punctual = TestEvent.impression("i3", 102_500)
+        punctual.timestamp = 102_500
+        _ = try run.after(punctual)
+        #expect(run.state.newestTime == 102_500)
+    }
+
     @Test func `a driver is asked for ticks only while something is to come`() throws {
         var run = try EnrichRun()
         #expect(!run.state.needsTicks)

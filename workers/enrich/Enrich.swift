@@ -10,7 +10,7 @@ import Streams
 /// is a duplicate; handle it; let go out what is due at once.
 public final class Enrich: Step {
     /// Changes whenever equal records would give other bytes.
-    static let codeVersion = "enrich/1"
+    static let codeVersion = "enrich/2"
 
     public let settings: EnrichSettings
     public let stepVersion: String
@@ -82,7 +82,8 @@ public final class Enrich: Step {
         guard let domain = admit(state, event, record, into: &outbox) else { return }
         state.totals.value.pointee.counts.lines += 1
         state.totals.value.pointee.counts.unknownFields += Int64(event.unknownFields)
-        advance(state, to: event.time_ms, now, into: &outbox)
+        // Nothing happens after it is told: a user's clock that is fast must not close windows of others.
+        advance(state, to: min(event.time_ms, record.timestamp), now, into: &outbox)
         handle(state, event, domain: domain, key: record.key!, now, into: &outbox)
         settle(state, until: state.watermark!, now, into: &outbox)
     }
