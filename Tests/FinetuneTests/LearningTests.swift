@@ -190,12 +190,15 @@ private struct PlainHead {
         let domain = run.state.domains.find(Array("d".utf8).lend { Hash128($0) })!
         let head = run.state.head(domain, run.role.scratch.lookups)
         let learner = Learner(
-            head, run.state.domains[domain].pointee.parameters, run.role.scratch)
+            head, run.state.domains[domain].pointee.parameters, tellsOthers: false,
+            run.role.scratch)
         var rows: [(UInt32, Bool)] = []
         run.state.pending.forEachLive { row in
             if rows.count < 20 { rows.append((row, row % 3 == 0)) }
         }
-        for (row, clicked) in rows { learner.add(run.state.kept(row), clicked: clicked) }
+        for (row, clicked) in rows {
+            #expect(learner.add(run.state.kept(row), clicked: clicked))
+        }
 
         /// Log loss over 32 with one weight moved: of content by place or bucket, else of the whole.
         func loss(dense: Int? = nil, bucket: Int? = nil, cross: Int? = nil, by delta: Double)

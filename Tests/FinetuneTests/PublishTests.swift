@@ -53,8 +53,9 @@ import Testing
         arguments: [
             (0, 1, true), (1, 9, false), (9, 10, true), (10, 99, false), (99, 100, true),
             (100, 999, false), (999, 1_000, true), (12, 12, false),
+            (1 << 31, 9_999_999_999, false), (9_999_999_999, 10_000_000_000, true),
         ])
-    func `labels are news when they pass a power of ten`(before: Int32, after: Int32, isNews: Bool)
+    func `labels are news when they pass a power of ten`(before: Int64, after: Int64, isNews: Bool)
     {
         var now = published
         now.remember(20, before)
@@ -130,11 +131,11 @@ import Testing
                 var before = PublishedScore()
                 before.score = Float(old["score"]!.double!)
                 before.scoreStd = Float(old["score_std"]!.double!)
-                before.remember(Int(old["rank"]!.integer!), Int32(old["labels"]!.integer!))
+                before.remember(Int(old["rank"]!.integer!), old["labels"]!.integer!)
                 before.score = Float(score["score"]!.double!)
                 before.scoreStd = Float(score["score_std"]!.double!)
                 let isNews = before.saysNew(
-                    Int(score["rank"]!.integer!), Int32(score["labels"]!.integer!), 0.02)
+                    Int(score["rank"]!.integer!), score["labels"]!.integer!, 0.02)
                 if !isNews { quiet += 1 }
             }
             last[item] = score

@@ -20,12 +20,12 @@ extension FinetuneStep {
                 state.historiesVersion += 1
                 // Token counts follow the item: its past goes where its tokens go.
                 countTokens(
-                    state, item, impressions: -Float(place.pointee.impressions),
-                    clicks: -Float(place.pointee.clicks))
+                    state, item, impressions: -place.pointee.impressions,
+                    clicks: -place.pointee.clicks)
                 old.update(from: scratch.itemFeatures, count: 1)
                 countTokens(
-                    state, item, impressions: Float(place.pointee.impressions),
-                    clicks: Float(place.pointee.clicks))
+                    state, item, impressions: place.pointee.impressions,
+                    clicks: place.pointee.clicks)
             }
         }
         keep(record.deleted ? nil : record.vector, of: item, state)

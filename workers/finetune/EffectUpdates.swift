@@ -35,8 +35,10 @@ extension FinetuneStep {
         place.pointee.effect.evidence.content += Double(features.pointee.itemContent)
         let all = state.items[item]
         all.pointee.evidence = all.pointee.evidence + (place.pointee.effect.evidence - old)
-        all.pointee.unsentExpected += p
-        all.pointee.unsentContent += features.pointee.itemContent
+        if tellsOthers {
+            all.pointee.unsentExpected += Double(p)
+            all.pointee.unsentContent += Double(features.pointee.itemContent)
+        }
         state.items.markChanged(item)
         closeBlock(state, place, labels: labels + 1)
     }
@@ -61,18 +63,18 @@ extension FinetuneStep {
     }
 
     private func closeBlock(
-        _ state: FinetuneState, _ place: UnsafeMutablePointer<DomainItemRow>, labels: Int32
+        _ state: FinetuneState, _ place: UnsafeMutablePointer<DomainItemRow>, labels: Int64
     ) {
         let count = place.pointee.effect.blockLabels - 1
-        guard Float(count) >= max(8, 0.5 * Float(labels - count)) else { return }
-        let information = Double(place.pointee.effect.blockInformation)
+        guard count >= 8, 2 * count >= labels - count else { return }
+        let information = place.pointee.effect.blockInformation
         let claimed = information * information * Double(place.pointee.effect.blockVariance)
         let weight = claimed / ((information + claimed) * (information + claimed))
-        let surplus = Double(place.pointee.effect.blockSurplus)
+        let surplus = place.pointee.effect.blockSurplus
         let bin = Int(place.pointee.effect.blockBin)
         let spread = state.shared.value
         spread.pointee.spread.missed[bin] +=
-            weight * (surplus * surplus - Double(place.pointee.effect.blockSquares))
+            weight * (surplus * surplus - place.pointee.effect.blockSquares)
         spread.pointee.spread.claimed[bin] += weight * claimed
         place.pointee.effect.blockLabels = 0
     }
@@ -89,7 +91,7 @@ extension FinetuneStep {
         if place.pointee.effect.blockLabels > 0 {
             let q = Math.sigmoid(content + place.pointee.effect.blockEffect)
             place.pointee.effect.blockSurplus += 1
-            place.pointee.effect.blockSquares += 1 - 2 * q
+            place.pointee.effect.blockSquares += Double(1 - 2 * q)
         }
         if place.pointee.effect.firstLabels >= 0 {
             place.pointee.effect.firstSurplus += 1
@@ -101,7 +103,7 @@ extension FinetuneStep {
     /// say, what calibration wanders, what the domain's own bias does not know, and a floor for the
     /// rest.
     func scoreVariance(
-        _ state: FinetuneState, _ domain: UInt32, _ effect: ItemEffect, labels: Int32
+        _ state: FinetuneState, _ domain: UInt32, _ effect: ItemEffect, labels: Int64
     ) -> Double {
         let row = state.domains[domain]
         let width = labels < 100 ? 1.3 : 1
@@ -123,9 +125,9 @@ extension EffectCell {
     }
 
     mutating func addToBlock(_ y: Float, _ q: Float) {
-        blockSurplus += y - q
-        blockInformation += q * (1 - q)
-        blockSquares += (y - q) * (y - q)
+        blockSurplus += Double(y - q)
+        blockInformation += Double(q * (1 - q))
+        blockSquares += Double((y - q) * (y - q))
         blockLabels += 1
     }
 

@@ -47,7 +47,7 @@ public final class FinetuneState: PartitionState {
         self.partition = partition
         hashed = Pages(
             "hashed-weights", count: 1 << hashBits, elementsPerPage: 16, initial: HashedWeight())
-        tokens = Pages("tokens", count: 1 << hashBits, elementsPerPage: 16, initial: TokenCounts())
+        tokens = Pages("tokens", count: 1 << hashBits, elementsPerPage: 8, initial: TokenCounts())
         settingsRecord = Table("settings", maximumRows: 16, isNamed: true, initialRows: 2)
         domains = Table(
             "domains", maximumRows: caps.domains,
@@ -208,17 +208,18 @@ public final class FinetuneState: PartitionState {
     }
 }
 
-/// Clicks and impressions of a token's bucket.
+/// Clicks and impressions of a token's bucket: whole numbers, exact up to 2^53, so that what was added
+/// for an item can be taken out again.
 struct TokenCounts: BitwiseCopyable {
-    var impressions: Float = 0
-    var clicks: Float = 0
+    var impressions: Double = 0
+    var clicks: Double = 0
 }
 
 /// Slices of how much is known of an item: all, then labels so far 0, 1–9, 10–99, ≥ 100.
 enum ItemAge {
     static let sliceCount = 5
 
-    static func slice(labels: Int32) -> UInt8 {
+    static func slice(labels: Int64) -> UInt8 {
         labels == 0 ? 1 : labels < 10 ? 2 : labels < 100 ? 3 : 4
     }
 

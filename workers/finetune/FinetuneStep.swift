@@ -14,6 +14,8 @@ public final class FinetuneStep: Step {
     let hashBits: Int
     /// Without a head, the step counts and publishes shrunken rates: what counters alone can do.
     let usesHead: Bool
+    /// Whether there are other partitions to send priors to.
+    var tellsOthers: Bool { partitions > 1 }
     let reader = DomainLogReader()
     let scratch: Scratch
     @exclusivity(unchecked) private(set) var scorer: Scorer!
@@ -34,7 +36,7 @@ public final class FinetuneStep: Step {
         partitions = domainLogPartitions
         scratch = Scratch(buckets: 1 << hashBits, dimension: caps.textDimension)
         stepVersion =
-            "finetune/2 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
+            "finetune/3 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
             + "caps=\(caps.domains),\(caps.items),\(caps.queries),\(caps.openImpressions),"
             + "\(caps.corrections) vectors=\(caps.textDimension)\(usesHead ? "" : " statistics")"
         RowFields.check()

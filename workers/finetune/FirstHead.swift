@@ -54,6 +54,7 @@ enum HeadConstant {
     /// Pseudo-counts of a token's rate.
     static let tokenStrength: Double = 20
     static let largestRate: Double = 0.98
+    static let smallestRate: Double = 1e-12
     /// What a cosine is multiplied by, so that Adagrad's steps suit it.
     static let cosineScale: Float = 4
     /// A domain's own part learns at this share of the rate, its bias excepted.
@@ -92,12 +93,13 @@ struct HeadPart: BitwiseCopyable {
     }
 }
 
-/// The shared weights, and what they have learned since the other partitions were told.
+/// The shared weights, and what they have learned since the other partitions were told (where there are
+/// others).
 struct SharedHead: BitwiseCopyable {
     var part = HeadPart.sharedStart
     /// Sums of micro-batch gradients and of their squares: dense weights, then the cross part's.
-    var gradient: InlineArray<62, Float> = InlineArray(repeating: 0)
-    var square: InlineArray<62, Float> = InlineArray(repeating: 0)
+    var gradient: InlineArray<62, Double> = InlineArray(repeating: 0)
+    var square: InlineArray<62, Double> = InlineArray(repeating: 0)
     var cross: InlineArray<3, Float> = InlineArray(repeating: 0)
     var crossAccumulators: InlineArray<3, Float> = InlineArray(
         repeating: HeadConstant.sharedAccumulator)
@@ -140,6 +142,9 @@ struct KeptFeatures: BitwiseCopyable {
     static let hashedMaximum = ItemFeatures.tokenMaximum + otherMaximum
     /// User, query, query × item, and at most 16 scalars each of user and context.
     static let otherMaximum = 36
+    /// No input can be larger, all are logits, products of two or sums of few: what is, comes of numbers
+    /// that are wrong.
+    static let largestInput: Float = 1e6
 
     var dense: InlineArray<8, Float> = InlineArray(repeating: 0)
     var cross: InlineArray<3, Float> = InlineArray(repeating: 0)
@@ -174,13 +179,15 @@ struct ItemFeatures: BitwiseCopyable {
 }
 
 extension Math {
-    /// `lo` of a shrunken rate (model-spec §12).
+    /// `lo` of a shrunken rate (model-spec §12); finite whatever it is given.
     @inline(__always)
     static func shrunkenLogit(
         _ clicks: Double, _ impressions: Double, strength: Double, towards mean: Double
     ) -> Double {
-        let rate = min(
-            HeadConstant.largestRate, (clicks + strength * mean) / (impressions + strength))
+        let given = (clicks + strength * mean) / (impressions + strength)
+        let rate =
+            given < HeadConstant.largestRate
+            ? max(HeadConstant.smallestRate, given) : HeadConstant.largestRate
         return Math.log(rate / (1 - rate))
     }
 }

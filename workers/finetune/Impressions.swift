@@ -28,6 +28,10 @@ extension FinetuneStep {
             return
         }
         buildFeatures(state, domain, item, shown)
+        if !features.isUsable {
+            features.maskInputs()
+            state.clock.value.pointee.counters.unusableNumbers += 1
+        }
         let head = state.head(domain, scratch.lookups)
         features.pointee.content = head.content(features)
         features.pointee.itemContent = head.itemContent(
@@ -39,11 +43,26 @@ extension FinetuneStep {
             query.flatMap { countCandidate(state, domain, $0, item) }.map {
                 pairEffect(state, domain, $0).mean
             } ?? 0
-        let logit =
+        var logit =
             features.pointee.content + features.pointee.effect
             + features.pointee.pairEffect + head.top(features)
+        if !logit.isFinite { logit = predictWithoutHead(state) }
         keep(state, key, domain, item, domainItem, logit, shown)
         remember(state, domain, shown)
+    }
+
+    /// The prediction where the head's is no number: the global rate. No evidence is taken of what the
+    /// parts of the head said.
+    private func predictWithoutHead(_ state: FinetuneState) -> Float {
+        let clock = state.clock.value
+        clock.pointee.counters.unusableNumbers += 1
+        let logit = Float(Math.logit(clock.pointee.globalRate))
+        let features = scratch.features
+        features.pointee.content = logit
+        features.pointee.itemContent = 0
+        features.pointee.effect = 0
+        features.pointee.pairEffect = 0
+        return logit
     }
 
     /// The item's effect in a domain as the evidence stands.
@@ -269,10 +288,10 @@ extension FinetuneStep {
             let token = features.tokens[j]
             let counts = state.tokens.elements[token.bucket]
             rate += Math.shrunkenLogit(
-                Double(counts.clicks), Double(counts.impressions),
+                counts.clicks, counts.impressions,
                 strength: HeadConstant.tokenStrength, towards: global)
             if size > 0 {
-                let share = (Double(counts.clicks) + 0.5) / allClicks
+                let share = (counts.clicks + 0.5) / allClicks
                 let times = Double(scratch.tokenCount[token.bucket])
                 taste +=
                     Double(scratch.lookups.shares[token.share])

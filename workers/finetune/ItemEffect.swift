@@ -53,14 +53,15 @@ struct EffectCell: BitwiseCopyable {
     var firstInformation: Float = 0
     var firstSquares: Float = 0
     var firstLabels: Int32 = 0
-    /// Current block: the effect and variance it began with, and the same sums around it.
+    /// Current block: the effect and variance it began with, and the same sums around it. A block holds
+    /// half as many labels as came before it.
     var blockEffect: Float = 0
     var blockVariance: Float = 0
-    var blockSurplus: Float = 0
-    var blockInformation: Float = 0
-    var blockSquares: Float = 0
+    var blockSurplus: Double = 0
+    var blockInformation: Double = 0
+    var blockSquares: Double = 0
     /// One more than the labels in the block; 0 = none open.
-    var blockLabels: Int32 = 0
+    var blockLabels: Int64 = 0
     var blockBin: Int32 = 0
     var padding: UInt32 = 0
 
@@ -97,7 +98,7 @@ struct EffectSpread: BitwiseCopyable {
     }
 
     /// Labels 0, 1–9, 10–99, ≥ 100.
-    static func bin(_ labels: Int32) -> Int {
+    static func bin(_ labels: Int64) -> Int {
         labels < 1 ? 0 : labels < 10 ? 1 : labels < 100 ? 2 : 3
     }
 
@@ -189,17 +190,18 @@ struct ItemEffect {
 /// What an item's labels for one query say beyond everything else that is known.
 struct PairEvidence: BitwiseCopyable {
     /// Σ (y − q) and Σ q (1 − q) over its labels, q predicted without the pair's own effect.
-    var surplus: Float = 0
-    var information: Float = 0
+    var surplus: Double = 0
+    var information: Double = 0
     /// The first label's residual and q (1 − q), until the second is there; `firstLabels` 2 = both were.
     var firstResidual: Float = 0
     var firstInformation: Float = 0
     var firstLabels: Int32 = 0
+    var padding: UInt32 = 0
 
     mutating func add(_ y: Float, _ q: Float, to spread: inout PairSpread) {
         let (residual, information) = (y - q, q * (1 - q))
-        surplus += residual
-        self.information += information
+        surplus += Double(residual)
+        self.information += Double(information)
         if firstLabels == 0 {
             firstResidual = residual
             firstInformation = information
@@ -213,8 +215,8 @@ struct PairEvidence: BitwiseCopyable {
 
     /// Posterior mean and variance of the pair's effect under N(0, `spread`).
     func effect(_ spread: Double) -> (mean: Float, variance: Float) {
-        let precision = 1 / Float(spread) + information
-        return (max(-3, min(3, surplus / precision)), 1 / precision)
+        let precision = 1 / spread + information
+        return (Float(max(-3, min(3, surplus / precision))), Float(1 / precision))
     }
 }
 

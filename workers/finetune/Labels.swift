@@ -91,13 +91,13 @@ extension FinetuneStep {
         place.pointee.labels += 1
         place.pointee.clicks += clicked ? 1 : 0
         place.pointee.decayed.add(
-            impressions: 1, clicks: Float(click), at: time, place.pointee.parameters)
+            impressions: 1, clicks: click, at: time, place.pointee.parameters)
         place.pointee.positions.add(
             clicked: clicked, row: kept.positionRow)
         state.domains.markChanged(domain)
         if let item = item(state, of: kept) {
             countItem(state, item, impressions: 1, clicks: click)
-            countDomainItem(state, domain, item, row, clicked: clicked, time)
+            countDomainItem(state, domain, item, row, clicked: clicked)
         }
         countGroup(state, domain, row, clicked: clicked, time)
     }
@@ -125,17 +125,19 @@ extension FinetuneStep {
         let place = state.items[item]
         place.pointee.impressions += impressions
         place.pointee.clicks += clicks
-        place.pointee.unsentImpressions += Float(impressions)
-        place.pointee.unsentClicks += Float(clicks)
-        if place.pointee.isUnsent == 0, partitions > 1 {
-            place.pointee.isUnsent = 1
-            state.unsentItems.append(item)
+        if tellsOthers {
+            place.pointee.unsentImpressions += impressions
+            place.pointee.unsentClicks += clicks
+            if place.pointee.isUnsent == 0 {
+                place.pointee.isUnsent = 1
+                state.unsentItems.append(item)
+            }
         }
         state.items.markChanged(item)
-        countTokens(state, item, impressions: Float(impressions), clicks: Float(clicks))
+        countTokens(state, item, impressions: impressions, clicks: clicks)
     }
 
-    func countTokens(_ state: FinetuneState, _ item: UInt32, impressions: Float, clicks: Float) {
+    func countTokens(_ state: FinetuneState, _ item: UInt32, impressions: Double, clicks: Double) {
         let features = state.features(item)
         for j in 0..<Int(features.pointee.tokenCount) {
             let bucket = features.tokens[j].bucket
@@ -146,8 +148,7 @@ extension FinetuneStep {
     }
 
     private func countDomainItem(
-        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ row: UInt32, clicked: Bool,
-        _ time: Int64
+        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ row: UInt32, clicked: Bool
     ) {
         let kept = state.pending[row].pointee
         let domainItem = domainItem(state, domain, item)
@@ -161,9 +162,6 @@ extension FinetuneStep {
         }
         place.pointee.labels += 1
         place.pointee.clicks += clicked ? 1 : 0
-        place.pointee.decayed.add(
-            impressions: 1, clicks: clicked ? 1 : 0, at: time,
-            state.domains[domain].pointee.parameters)
         state.domainItems.markChanged(domainItem)
         touch(state, domainItem)
         if kept.hasQuery != 0,
@@ -226,7 +224,6 @@ extension FinetuneStep {
             own.pointee.clicks += 1
         }
         if usesHead { correctEvidence(state, domain, item, domainItem, state.kept(row)) }
-        own.pointee.decayed.add(impressions: 0, clicks: 1, at: time, place.pointee.parameters)
         state.domainItems.markChanged(domainItem)
         touch(state, domainItem)
         if kept.hasQuery != 0,
@@ -297,8 +294,16 @@ extension FinetuneStep {
         clock.pointee.headVersion += 1
         appendExamples(state, domain, count, record, &outbox)
         let learner = Learner(
-            state.head(domain, scratch.lookups), place.pointee.parameters, scratch)
+            state.head(domain, scratch.lookups), place.pointee.parameters, tellsOthers: tellsOthers,
+            scratch)
         var learned = 0
+        func add(_ features: UnsafeMutablePointer<KeptFeatures>, clicked: Bool) {
+            guard learner.add(features, clicked: clicked) else {
+                clock.pointee.counters.unusableNumbers += 1
+                return
+            }
+            learned += 1
+        }
         for i in 0..<count {
             let entry = place.batch[i]
             let row = entry & ~correctionBit
@@ -309,21 +314,17 @@ extension FinetuneStep {
                     learner.correct(features)
                 } else {
                     // Its negative was thinned away: it is a plain positive.
-                    learner.add(features, clicked: true)
-                    learned += 1
-                    clock.pointee.examplesLearned += 1
-                    place.pointee.examplesLearned += 1
+                    add(features, clicked: true)
                 }
             } else {
                 let kept = state.pending[row].pointee
                 let clicked = kept.isClicked != 0 && !isCorrected(place, row, count)
                 guard clicked || isKept(state, row, share) else { continue }
-                learner.add(features, clicked: clicked)
-                learned += 1
-                clock.pointee.examplesLearned += 1
-                place.pointee.examplesLearned += 1
+                add(features, clicked: clicked)
             }
         }
+        clock.pointee.examplesLearned += Int64(learned)
+        place.pointee.examplesLearned += Int64(learned)
         learner.finish(examples: learned) { state.hashed.markChanged($0) }
         for i in 0..<count {
             let row = place.batch[i] & ~correctionBit

@@ -10,10 +10,15 @@ import DeterministicMath
 struct Learner {
     let head: HeadView
     private let parameters: DomainParameters
+    /// Whether other partitions are to be told of the steps.
+    private let tellsOthers: Bool
     private let scratch: Scratch
     private let sums: UnsafeMutablePointer<GradientSums>
 
-    init(_ head: HeadView, _ parameters: DomainParameters, _ scratch: Scratch) {
+    init(
+        _ head: HeadView, _ parameters: DomainParameters, tellsOthers: Bool, _ scratch: Scratch
+    ) {
+        self.tellsOthers = tellsOthers
         self.head = head
         self.parameters = parameters
         self.scratch = scratch
@@ -23,22 +28,24 @@ struct Learner {
         scratch.corrections.removeAll(keepingCapacity: true)
     }
 
-    /// Adds one labeled impression at the present weights.
+    /// Adds one labeled impression at the present weights; false: it cannot be predicted, so nothing of it
+    /// is learned from.
     ///
     /// The content part learns from its own residual, so that it stays the prediction for an unknown
     /// item; the cross part and the final bias from the whole logit's. Where negatives are thinned to a
     /// share r, σ(logit − ln r) is what is learned (design §2 "Finetune" 2), so that σ(logit) stays the
     /// probability.
-    func add(_ features: UnsafeMutablePointer<KeptFeatures>, clicked: Bool) {
+    func add(_ features: UnsafeMutablePointer<KeptFeatures>, clicked: Bool) -> Bool {
         let thinned: Float =
             parameters.negativeShare < 1 ? -Math.log(parameters.negativeShare) : 0
         let y: Float = clicked ? 1 : 0
         let content = head.content(features)
+        let logit =
+            content + features.pointee.effect + features.pointee.pairEffect + head.top(features)
+        guard logit.isFinite else { return false }
         let p = Math.sigmoid(content + thinned)
         spread((p - y) / HeadConstant.batchDivisor, features)
-        let whole = Math.sigmoid(
-            content + features.pointee.effect + features.pointee.pairEffect + head.top(features)
-                + thinned)
+        let whole = Math.sigmoid(logit + thinned)
         let error = (whole - y) / HeadConstant.batchDivisor
         for k in 0..<HeadInput.crossCount {
             sums.all[HeadInput.weights + k] += error * features.cross[k]
@@ -47,6 +54,7 @@ struct Learner {
         sums.pointee.contentInformation += Double(p * (1 - p))
         sums.pointee.wholeSurplus += Double(y - whole)
         sums.pointee.wholeInformation += Double(whole * (1 - whole))
+        return true
     }
 
     private func spread(_ error: Float, _ features: UnsafeMutablePointer<KeptFeatures>) {
@@ -91,13 +99,14 @@ struct Learner {
             markHashed(bucket)
         }
         if examples > 0 { moveBiases(Double(examples)) }
-        shared.pointee.examples += Int64(examples)
+        if tellsOthers { shared.pointee.examples += Int64(examples) }
         for features in scratch.corrections { takeCorrection(features, markHashed) }
     }
 
     private func tell(_ i: Int, _ g: Float) {
-        head.shared.gradient[i] += g
-        head.shared.square[i] += g * g
+        guard tellsOthers else { return }
+        head.shared.gradient[i] += Double(g)
+        head.shared.square[i] += Double(g) * Double(g)
     }
 
     /// Newton steps of the domain's own bias and of its final bias; what they rest on fades.
@@ -128,7 +137,7 @@ struct Learner {
         let shared = head.shared
         func move(_ i: Int, _ slope: Float) {
             shared.part.weights[i] += moved(slope, shared.part.accumulators[i], rate)
-            shared.gradient[i] -= slope / HeadConstant.batchDivisor
+            if tellsOthers { shared.gradient[i] -= Double(slope / HeadConstant.batchDivisor) }
             guard parameters.learnsOwnWeights, i != HeadInput.bias else { return }
             head.own.weights[i] += moved(
                 slope, head.own.accumulators[i], rate * HeadConstant.ownShare)
@@ -139,7 +148,10 @@ struct Learner {
         for k in 0..<HeadInput.crossCount {
             let slope = features.cross[k]
             shared.cross[k] += moved(slope, shared.crossAccumulators[k], rate)
-            shared.gradient[HeadInput.weights + k] -= slope / HeadConstant.batchDivisor
+            if tellsOthers {
+                shared.gradient[HeadInput.weights + k] -= Double(
+                    slope / HeadConstant.batchDivisor)
+            }
         }
         for j in 0..<Int(features.pointee.hashedCount) {
             let feature = features.hashed[j]

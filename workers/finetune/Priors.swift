@@ -13,7 +13,7 @@ extension FinetuneStep {
     /// Appends one set of priors to every other partition, if there is something to tell.
     func sendPriors(_ state: FinetuneState, _ record: Record, _ outbox: inout Outbox) {
         let clock = state.clock.value
-        guard partitions > 1, clock.pointee.unsentImpressions > 0 || clock.pointee.unsentClicks > 0
+        guard tellsOthers, clock.pointee.unsentImpressions > 0 || clock.pointee.unsentClicks > 0
         else {
             return
         }
@@ -74,8 +74,8 @@ extension FinetuneStep {
         let counts = items.map { item in
             let row = state.items[item].pointee
             return PriorItem(
-                item_id: state.items.name(item), impressions: Double(row.unsentImpressions),
-                clicks: Double(row.unsentClicks), expected: rounded(row.unsentExpected),
+                item_id: state.items.name(item), impressions: row.unsentImpressions,
+                clicks: row.unsentClicks, expected: rounded(row.unsentExpected),
                 content: rounded(row.unsentContent))
         }
         var prior = Prior()
@@ -123,7 +123,7 @@ extension FinetuneStep {
         lend(0)
     }
 
-    private func told(_ values: UnsafeMutablePointer<Float>, _ count: Int) -> [Double] {
+    private func told(_ values: UnsafeMutablePointer<Double>, _ count: Int) -> [Double] {
         (0..<count).map { rounded(values[$0]) }
     }
 
@@ -168,6 +168,10 @@ extension FinetuneStep {
             sender.pointee.nextBlock = 0
         }
         guard prior.block == Int(sender.pointee.nextBlock) else { return }
+        guard prior.isUsable else {
+            state.clock.value.pointee.counters.unusableNumbers += 1
+            return
+        }
         sender.pointee.nextBlock += 1
         for item in prior.items { stage(state, sender.pointee.sender, item) }
         guard prior.block == prior.blocks - 1 else { return }
@@ -224,8 +228,7 @@ extension FinetuneStep {
                 by: Math.exp2(added.labels * FinetuneStep.evidenceFading))
             place.pointee.elsewhere = place.pointee.elsewhere + added
             state.items.markChanged(item)
-            countTokens(
-                state, item, impressions: Float(added.labels), clicks: Float(added.clicks))
+            countTokens(state, item, impressions: added.labels, clicks: added.clicks)
             spreadResidual(state, item, Float(added.expected - added.clicks))
             state.stagedPriors.remove(row)
         }
@@ -306,6 +309,27 @@ extension FinetuneStep {
             domain.biases.pointee.own += Double(share * part.values[ToldPart.ownBias])
             domain.biases.pointee.final += Double(share * part.values[ToldPart.finalBias])
         }
+    }
+}
+
+extension Prior {
+    /// No number of a prior can be larger; of those that are none is counted, nor is the rest of the set.
+    static let largestNumber = 1e15
+
+    var isUsable: Bool {
+        func isCount(_ number: Double) -> Bool { number >= 0 && number <= Prior.largestNumber }
+        guard isCount(impressions ?? 0), isCount(clicks ?? 0), isCount(examples ?? 0) else {
+            return false
+        }
+        for item in items {
+            guard isCount(item.impressions), isCount(item.clicks), isCount(item.expected),
+                abs(item.content) <= Prior.largestNumber
+            else { return false }
+        }
+        for named in weights {
+            for value in named.values where !(abs(value) <= Prior.largestNumber) { return false }
+        }
+        return true
     }
 }
 

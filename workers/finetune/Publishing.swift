@@ -247,7 +247,7 @@ extension FinetuneStep {
             append(
                 state, domain, query: text, item: place.pointee.item, place.pointee.published,
                 i + 1,
-                impressions: Int64(place.pointee.shown), labels: place.pointee.labels, point,
+                impressions: place.pointee.shown, labels: place.pointee.labels, point,
                 &outbox)
         }
     }
@@ -256,7 +256,7 @@ extension FinetuneStep {
 
     private func append(
         _ state: FinetuneState, _ domain: UInt32, query: UInt32?, item: UInt32,
-        _ published: PublishedScore, _ rank: Int, impressions: Int64, labels: Int32,
+        _ published: PublishedScore, _ rank: Int, impressions: Int64, labels: Int64,
         _ point: PublishPoint, _ outbox: inout Outbox
     ) {
         var score = Score()
@@ -267,7 +267,7 @@ extension FinetuneStep {
         score.score_std = rounded(published.scoreStd)
         score.rank = rank
         score.impressions = impressions
-        score.labels = Int64(labels)
+        score.labels = labels
         score.stage = labels == 0 ? .zero_shot : .learning
         score.time_ms = point.time
         score.head_version = state.clock.value.pointee.headVersion
@@ -325,23 +325,23 @@ extension PublishedScore {
 
     /// Whether the score moved by more than `threshold` of its own value, its rank crossed a step, its
     /// uncertainty moved by a tenth, or its labels passed a power of ten.
-    func saysNew(_ rank: Int, _ labels: Int32, _ threshold: Float) -> Bool {
+    func saysNew(_ rank: Int, _ labels: Int64, _ threshold: Float) -> Bool {
         if publishedRank == 0 { return true }
         if abs(score - publishedScore) > threshold * publishedScore { return true }
         if abs(scoreStd - publishedStd) > 0.1 * publishedStd { return true }
         if PublishedScore.crosses(Int(publishedRank), rank) { return true }
-        return PublishedScore.decade(labels) != PublishedScore.decade(publishedLabels)
+        return PublishedScore.decade(labels) != publishedDecade
     }
 
-    mutating func remember(_ rank: Int, _ labels: Int32) {
+    mutating func remember(_ rank: Int, _ labels: Int64) {
         publishedScore = score
         publishedStd = scoreStd
         publishedRank = Int32(rank)
-        publishedLabels = labels
+        publishedDecade = PublishedScore.decade(labels)
     }
 
-    private static func decade(_ labels: Int32) -> Int {
-        var (decade, left) = (0, labels)
+    private static func decade(_ labels: Int64) -> Int32 {
+        var (decade, left) = (Int32(0), labels)
         while left > 0 {
             decade += 1
             left /= 10

@@ -67,9 +67,7 @@ extension FinetuneStep {
 
     private func decayedRates(_ row: UnsafeMutablePointer<DomainRow>) -> [DecayedRate] {
         (0..<5).filter { row.pointee.parameters.halfLives[$0] > 0 }.map { i in
-            let (n, c) = (
-                Double(row.pointee.decayed.impressions[i]), Double(row.pointee.decayed.clicks[i])
-            )
+            let (n, c) = (row.pointee.decayed.impressions[i], row.pointee.decayed.clicks[i])
             return DecayedRate(
                 half_life_s: row.pointee.parameters.halfLives[i], impressions: rounded(n),
                 clicks: rounded(c),

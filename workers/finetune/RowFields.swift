@@ -5,6 +5,25 @@ extension UnsafeMutablePointer where Pointee == KeptFeatures {
     @inline(__always) var dense: UnsafeMutablePointer<Float> { field(at: 0) }
     @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 32) }
     @inline(__always) var hashed: UnsafeMutablePointer<PackedFeature> { field(at: 64) }
+
+    /// Whether every input is a number within `KeptFeatures.largestInput`; slopes are finite then, and so
+    /// are their squares.
+    var isUsable: Bool {
+        var isUsable = true
+        for k in 0..<HeadInput.count where !(abs(dense[k]) <= KeptFeatures.largestInput) {
+            isUsable = false
+        }
+        for k in 0..<HeadInput.crossCount where !(abs(cross[k]) <= KeptFeatures.largestInput) {
+            isUsable = false
+        }
+        return isUsable
+    }
+
+    /// Forgets all inputs but position and hashed features.
+    func maskInputs() {
+        for k in 0..<HeadInput.count { dense[k] = 0 }
+        for k in 0..<HeadInput.crossCount { cross[k] = 0 }
+    }
 }
 
 extension UnsafeMutablePointer where Pointee == ItemFeatures {
@@ -25,10 +44,10 @@ extension UnsafeMutablePointer where Pointee == HeadPart {
 
 extension UnsafeMutablePointer where Pointee == SharedHead {
     @inline(__always) var part: UnsafeMutablePointer<HeadPart> { field(at: 0) }
-    @inline(__always) var gradient: UnsafeMutablePointer<Float> { field(at: 472) }
-    @inline(__always) var square: UnsafeMutablePointer<Float> { field(at: 720) }
-    @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 968) }
-    @inline(__always) var crossAccumulators: UnsafeMutablePointer<Float> { field(at: 980) }
+    @inline(__always) var gradient: UnsafeMutablePointer<Double> { field(at: 472) }
+    @inline(__always) var square: UnsafeMutablePointer<Double> { field(at: 968) }
+    @inline(__always) var cross: UnsafeMutablePointer<Float> { field(at: 1_464) }
+    @inline(__always) var crossAccumulators: UnsafeMutablePointer<Float> { field(at: 1_476) }
 }
 
 extension UnsafeMutablePointer where Pointee == GradientSums {
@@ -68,9 +87,9 @@ enum RowFields {
         precondition(MemoryLayout<ContextRow>.offset(of: \.others) == 96)
         precondition(MemoryLayout<HeadPart>.offset(of: \.accumulators) == 236)
         precondition(MemoryLayout<SharedHead>.offset(of: \.gradient) == 472)
-        precondition(MemoryLayout<SharedHead>.offset(of: \.square) == 720)
-        precondition(MemoryLayout<SharedHead>.offset(of: \.cross) == 968)
-        precondition(MemoryLayout<SharedHead>.offset(of: \.crossAccumulators) == 980)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.square) == 968)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.cross) == 1_464)
+        precondition(MemoryLayout<SharedHead>.offset(of: \.crossAccumulators) == 1_476)
     }
 }
 

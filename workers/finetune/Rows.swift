@@ -55,6 +55,9 @@ public struct Counters: BitwiseCopyable, Sendable {
     /// Vectors of another length than `FinetuneCaps.textDimension`, or with numbers that are not
     /// finite: masked.
     public var vectorsMasked: Int64 = 0
+    /// Impressions and priors whose numbers are no numbers, or lie far outside of what can be: predicted
+    /// without what is wrong, and not learned from.
+    public var unusableNumbers: Int64 = 0
 
     public var evictions: Int64 { evictedImpressions + evictedItems + evictedCandidates }
 
@@ -62,13 +65,15 @@ public struct Counters: BitwiseCopyable, Sendable {
 }
 
 /// Counts that fade, one pair per half-life of the domain.
+///
+/// In `Double`: one is added to sums of any size, and what 10 ms leave of a week's memory is told from 1.
 struct DecayedClicks: BitwiseCopyable {
     var time: Int64 = 0
-    var impressions: InlineArray<5, Float> = InlineArray(repeating: 0)
-    var clicks: InlineArray<5, Float> = InlineArray(repeating: 0)
+    var impressions: InlineArray<5, Double> = InlineArray(repeating: 0)
+    var clicks: InlineArray<5, Double> = InlineArray(repeating: 0)
 
     mutating func add(
-        impressions n: Float, clicks c: Float, at now: Int64, _ parameters: DomainParameters
+        impressions n: Double, clicks c: Double, at now: Int64, _ parameters: DomainParameters
     ) {
         fade(to: now, parameters)
         for i in 0..<5 where parameters.halfLives[i] > 0 {
@@ -84,7 +89,7 @@ struct DecayedClicks: BitwiseCopyable {
         if time > 0 {
             for i in 0..<5 where parameters.halfLives[i] > 0 {
                 let halfLife = HalfLife(seconds: Double(parameters.halfLives[i]))
-                let left = Float(halfLife.remainder(after: elapsed))
+                let left = halfLife.remainder(after: elapsed)
                 impressions[i] *= left
                 clicks[i] *= left
             }
@@ -102,10 +107,10 @@ struct ItemRow: BitwiseCopyable {
     var evidence = Evidence()
     var elsewhere = Evidence()
     /// What has not been sent to the other partitions yet.
-    var unsentImpressions: Float = 0
-    var unsentClicks: Float = 0
-    var unsentExpected: Float = 0
-    var unsentContent: Float = 0
+    var unsentImpressions: Double = 0
+    var unsentClicks: Double = 0
+    var unsentExpected: Double = 0
+    var unsentContent: Double = 0
     var isUnavailable: UInt8 = 0
     /// The catalog has spoken of it.
     var isInCatalog: UInt8 = 0
@@ -124,7 +129,8 @@ struct PublishedScore: BitwiseCopyable {
     var publishedStd: Float = 0
     /// 0: never published.
     var publishedRank: Int32 = 0
-    var publishedLabels: Int32 = 0
+    /// Digits of the labels that it rested on.
+    var publishedDecade: Int32 = 0
 }
 
 /// An item in one domain.
@@ -133,18 +139,16 @@ struct DomainItemRow: BitwiseCopyable {
     var item: UInt32 = 0
     var shown: Int64 = 0
     /// Labels and clicks that have arrived.
-    var labels: Int32 = 0
-    var clicks: Int32 = 0
-    var conversions: Int32 = 0
+    var labels: Int64 = 0
+    var clicks: Int64 = 0
+    var conversions: Int64 = 0
     var isTouched: UInt8 = 0
     /// It has a score and stands in the domain's ranking.
     var isRanked: UInt8 = 0
     var padding: UInt16 = 0
     var published = PublishedScore()
     var padding2: UInt32 = 0
-    var padding3: UInt32 = 0
     var effect = EffectCell()
-    var decayed = DecayedClicks()
 }
 
 /// An item that was shown for a query in a search domain.
@@ -154,9 +158,9 @@ struct CandidateRow: BitwiseCopyable {
     var query: UInt32 = 0
     var domain: UInt32 = 0
     var item: UInt32 = 0
-    var shown: Int32 = 0
-    var labels: Int32 = 0
-    var clicks: Int32 = 0
+    var shown: Int64 = 0
+    var labels: Int64 = 0
+    var clicks: Int64 = 0
     /// Its average position bias, over the last 32 or so times it was shown.
     var positionBias: Float = 0
     var isTouched: UInt8 = 0

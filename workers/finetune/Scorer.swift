@@ -100,7 +100,7 @@ final class Scorer {
     ///   - labels: how many the score rests on.
     ///   - extra: what query and position add to the logit.
     func score(
-        item: UInt32, domain: UInt32, domainItem: UInt32, labels: Int32, extra: Float
+        item: UInt32, domain: UInt32, domainItem: UInt32, labels: Int64, extra: Float
     ) -> (score: Float, standardDeviation: Float) {
         guard step.usesHead else {
             let own = state.domainItems[domainItem].pointee
@@ -220,9 +220,9 @@ private final class TokenCache {
         let counts = state.tokens.elements[bucket]
         place[0] = Float(
             Math.shrunkenLogit(
-                Double(counts.clicks), Double(counts.impressions),
+                counts.clicks, counts.impressions,
                 strength: HeadConstant.tokenStrength, towards: global))
-        let share = Float((Double(counts.clicks) + 0.5) / (state.clock.value.pointee.clicks + 1))
+        let share = Float((counts.clicks + 0.5) / (state.clock.value.pointee.clicks + 1))
         for size in 1...ContextRow.historyMaximum {
             place[size] = Math.log(Float(size) * share + 1)
         }
