@@ -4,7 +4,7 @@ import KafkaTransactions
 import Streams
 
 /// The exit codes of contracts.md that a worker uses.
-public enum ExitCode: Int32, Sendable {
+public enum ExitCode: Int32, CaseIterable, Sendable {
     case done = 0
     /// A partition's state does not fit its log: a person must look.
     case badData = 65

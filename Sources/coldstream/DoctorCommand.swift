@@ -9,6 +9,11 @@ import KafkaFleet
 #endif
 
 enum DoctorCommand {
+    static let disks = Option<[String]>(
+        "disk", "DIR",
+        help: "look at the room on this folder's disk: a broker's log.dirs, where doctor runs there"
+    ).completing(.directories)
+
     static let command = Command<Action>(
         "doctor", "Checks a fleet and its cluster, and says what to do.",
         discussion: """
@@ -16,15 +21,14 @@ enum DoctorCommand {
             to learn the broker's clock. Ends with 0, with 1 when a check failed, and with 69 when no
             broker answered.
             """,
-        [UpCommand.config, UpCommand.set, WorkerCommand.brokers, WorkerCommand.fleet],
+        [UpCommand.config, UpCommand.set, WorkerCommand.brokers, WorkerCommand.fleet, disks],
         action: { arguments in
             let fleet = try WorkerCommand.kafkaFleet(arguments, warnsOfFixedKey: false)
-            var doctor = Doctor(
-                fleet,
-                Doctor.Surroundings(
-                    clock: { ProcessFacts.milliseconds },
-                    pause: { usleep(UInt32($0) * 1_000) },
-                    memoryLimit: ProcessFacts.memoryLimit))
+            var around = Doctor.Surroundings(
+                clock: { ProcessFacts.milliseconds }, pause: { usleep(UInt32($0) * 1_000) },
+                memoryLimit: ProcessFacts.memoryLimit)
+            around.disks = arguments[disks].map(ProcessFacts.disk)
+            var doctor = Doctor(fleet, around)
             doctor.examine()
             show(doctor.findings, fleet.settings.fleet, arguments)
             return doctor.isUnreachable ? .unavailable : doctor.hasFailed ? .checkFailed : .done

@@ -14,7 +14,7 @@ import TextEncoding
 import WorkerRuntime
 
 /// The exit codes; supervisors decide by them whether to start a process again.
-enum ExitCode: Int32 {
+enum ExitCode: Int32, CaseIterable {
     case done = 0
     case checkFailed = 1
     case usage = 64

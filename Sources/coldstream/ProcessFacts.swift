@@ -1,5 +1,7 @@
 // What the machine allows and what this process took of it.
 
+import KafkaFleet
+
 #if canImport(Glibc)
     import Glibc
 #endif
@@ -93,6 +95,17 @@ enum ProcessFacts {
         let digits = text.reversed().prefix { $0.isNumber }
         guard digits.count < text.count, text.dropLast(digits.count).last == "-" else { return nil }
         return Int(String(digits.reversed()))
+    }
+
+    /// Room on the disk of a folder.
+    static func disk(_ folder: String) -> DiskSpace {
+        var room = statvfs()
+        guard statvfs(folder, &room) == 0 else {
+            return DiskSpace(folder: folder, free: nil, size: 0)
+        }
+        let block = Int64(room.f_frsize)
+        return DiskSpace(
+            folder: folder, free: Int64(room.f_bavail) * block, size: Int64(room.f_blocks) * block)
     }
 
     static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }

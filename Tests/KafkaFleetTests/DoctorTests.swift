@@ -134,6 +134,46 @@ private func doctor(_ fleet: KafkaFleet, memoryLimit: Int64 = 1 << 40) -> Doctor
         #expect(doctor.library(LibraryVersion(2, 2, 0)).advice == nil)
     }
 
+    @Test func `a log may begin at what a role reads next or at its checkpoint, not behind`() {
+        func passed(first: Int64, committed: Int64?, checkpoint: Int64?) -> String? {
+            doctor(fleet).passed(
+                PartitionLag(
+                    role: "enrich", topic: "t", partition: 0, first: first, committed: committed,
+                    end: 90, records: 0, seconds: 0), checkpoint)
+        }
+        #expect(passed(first: 50, committed: 50, checkpoint: 50) == nil)
+        #expect(
+            passed(first: 51, committed: 50, checkpoint: 50)
+                == "t/0 begins at 51, enrich has read up to 50")
+        #expect(passed(first: 40, committed: 50, checkpoint: 40) == nil)
+        #expect(
+            passed(first: 41, committed: 50, checkpoint: 40)
+                == "t/0 begins at 41, the checkpoint of enrich is at 40")
+        #expect(passed(first: 50, committed: nil, checkpoint: nil) == nil, "nothing was read yet")
+    }
+
+    @Test func `a disk is worth a warning below a tenth of free room, and fails below a twentieth`()
+    {
+        func finding(_ disks: (free: Int64?, size: Int64)...) -> Finding {
+            var doctor = doctor(fleet)
+            doctor.around.disks = disks.enumerated().map {
+                DiskSpace(folder: "/disk\($0)", free: $1.free.map { $0 << 20 }, size: $1.size << 20)
+            }
+            return doctor.disk(keptBytes: 7 << 20)
+        }
+        #expect(finding((100, 1_000)).outcome == .ok)
+        #expect(finding((99, 1_000)).outcome == .warning)
+        #expect(finding((50, 1_000)).outcome == .warning)
+        #expect(finding((49, 1_000)).outcome == .failed)
+        #expect(finding((nil, 0)).outcome == .failed)
+        #expect(finding((0, 0)).outcome == .failed, "a file system that has no room for anything")
+        let two = finding((500, 1_000), (90, 1_000))
+        #expect(two.outcome == .warning)
+        #expect(two.finding.hasPrefix("/disk1 has 90 MiB free, 9 %;"), "\(two.finding)")
+        #expect(finding().outcome == .ok)
+        #expect(finding().finding.contains("at most 7 MiB"))
+    }
+
     @Test func `without a broker it says so, and skips what it could not ask`() throws {
         var doctor = doctor(try smallFleet("127.0.0.1:1"))
         doctor.examine()
@@ -230,6 +270,21 @@ struct DoctorTests {
             #expect(finding.outcome == .ok, "\(name): \(finding.finding)")
         }
         #expect(after["clock"]?.finding.contains(" s ") == true)
+        #expect(after["disk"]?.finding.contains("keep at most 0 MiB") == true)
+        try ingest(10_000)
+        // Records of the contract's 270 bytes, and a marker a partition and transaction.
+        let kept = examine()["disk"]?.finding.split(separator: " ").compactMap { Int64($0) }.first
+        #expect(kept.map { (2...3).contains($0) } == true, "\(kept ?? -1)")
+    }
+
+    @Test func `a topic with another number of partitions fails, with what to do`() throws {
+        try createTopics()
+        try fleet.writeSettings(time: now)
+        #expect(examine()["topics"]?.outcome == .ok)
+        try Admin(fleet.client).grow(topic: fleet.topics[.events], to: 3)
+        let topics = examine()["topics"]
+        #expect(topics?.outcome == .failed)
+        #expect(topics?.finding == "\(fleet.topics[.events]) has 3 partitions, not 2")
     }
 
     @Test func `settings that differ from the log's are a warning`() throws {
@@ -296,11 +351,11 @@ struct DoctorTests {
         try ingest(40)
         try enrich()
         try ingest(80)
-        // The unread records are 5½ of 7 days old for a clock that is ahead.
-        let late = examine(clockAhead: 132 * 3_600_000)["retention"]
+        // A quarter of 7 days is left when the unread records are 126 hours old.
+        let late = examine(clockAhead: 127 * 3_600_000)["retention"]
         #expect(late?.outcome == .warning)
-        #expect(late?.finding.hasPrefix("at least 35 hours") == true, "\(late?.finding ?? "")")
-        #expect(examine(clockAhead: 100 * 3_600_000)["retention"]?.outcome == .ok)
+        #expect(late?.finding.hasPrefix("at least 40 hours") == true, "\(late?.finding ?? "")")
+        #expect(examine(clockAhead: 125 * 3_600_000)["retention"]?.outcome == .ok)
     }
 
     @Test func `a transaction that stays open is found, one that ends is not`() throws {

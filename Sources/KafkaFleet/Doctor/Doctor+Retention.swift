@@ -102,7 +102,7 @@ extension Doctor {
     }
 
     /// Whether the log no longer has what a role has to read.
-    private func passed(_ row: PartitionLag, _ checkpoint: Int64?) -> String? {
+    func passed(_ row: PartitionLag, _ checkpoint: Int64?) -> String? {
         guard let committed = row.committed else { return nil }
         let place = "\(row.topic)/\(row.partition)"
         if row.first > committed {

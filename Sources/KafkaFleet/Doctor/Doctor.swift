@@ -18,6 +18,8 @@ public struct Doctor {
         public var pause: (Int) -> Void
         /// What a process may plan with, in bytes.
         public var memoryLimit: Int64
+        /// Folders whose disks are to be looked at.
+        public var disks: [DiskSpace] = []
         /// How long a transaction may stay open before it is reported: longer than a worker's
         /// transaction timeout and the broker's search for timed-out ones take together.
         public var openTransactionMilliseconds = 16_000
@@ -32,7 +34,7 @@ public struct Doctor {
     }
 
     let fleet: KafkaFleet
-    let around: Surroundings
+    var around: Surroundings
     public private(set) var findings: [Finding] = []
     /// Whether no broker answered, so that nothing else could be asked.
     public private(set) var isUnreachable = false
@@ -51,6 +53,7 @@ public struct Doctor {
         guard let admin = connect() else {
             skip(["broker-version"] + Self.clusterChecks, "no connection")
             findings.append(memory(nil))
+            findings.append(disk(keptBytes: nil))
             return
         }
         findings.append(
@@ -60,6 +63,7 @@ public struct Doctor {
         findings.append(memory(topics))
         guard topics.partitions.count == Topic.allCases.count else {
             skip(Self.clusterChecks.filter { $0 != "topics" }, "topics are missing")
+            findings.append(disk(keptBytes: nil))
             return
         }
         findings.append(checked("rights") { try rights(topics) })
@@ -72,6 +76,7 @@ public struct Doctor {
             skip(["settings", "retention"], "checkpoints cannot be read: \(error)")
         }
         findings.append(checked("transactions") { try transactions(topics) })
+        findings.append(checked("disk") { disk(keptBytes: try keptBytes(topics)) })
     }
 
     private static let clusterChecks = [
