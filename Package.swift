@@ -249,7 +249,7 @@ let package = Package(
             [
                 "coldstream", "CommandLineArguments", "Contracts", "EmbeddedFleet", "EventMapping",
                 "FleetSettings", "JSON", "KafkaTestBroker", "KafkaTransactions", "LineFiles",
-                "Reports", "Simulation", "Streams",
+                "Reports", "Simulation", "Streams", "WorkerRuntime",
             ]),
 
         tests("DeterministicMath", ["DeterministicMath"]),
