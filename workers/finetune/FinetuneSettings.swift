@@ -30,6 +30,9 @@ public struct DomainParameters: BitwiseCopyable, Sendable {
     /// Rows have no padding: their bytes are hashed.
     private var filler: UInt16 = 0
 
+    /// Of the counts of queries, milliseconds: the first of the half-lives.
+    var queryHalfLife: Double { Double(max(1, halfLives[0])) * 1_000 }
+
     public static let microBatchMaximum = 64
     public static let contextsMaximum = 64
 
@@ -42,8 +45,6 @@ public struct FinetuneSettings: Sendable {
     public var publishPeriod: Int64 = 250
     /// Milliseconds of event time between the sets of priors that partitions send each other.
     public var priorPeriod: Int64 = 1_000
-    /// log2 of the number of buckets of the hashed weights.
-    public var hashBits = 18
     public var defaults = DomainParameters()
     public var domains: [String: DomainParameters] = [:]
 

@@ -36,7 +36,7 @@ public final class FinetuneStep: Step {
         partitions = domainLogPartitions
         scratch = Scratch(buckets: 1 << hashBits, dimension: caps.textDimension)
         stepVersion =
-            "finetune/3 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
+            "finetune/4 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
             + "caps=\(caps.domains),\(caps.items),\(caps.queries),\(caps.openImpressions),"
             + "\(caps.corrections) vectors=\(caps.textDimension)\(usesHead ? "" : " statistics")"
         RowFields.check()
@@ -98,9 +98,29 @@ public final class FinetuneStep: Step {
         _ = state.settingsRecord.insert(Hash128(record.settings), name: record.settings)
         state.settings = settings
         state.domains.forEachLive { row in
-            state.domains[row].pointee.parameters = settings.parameters(of: state.domains.name(row))
+            let parameters = settings.parameters(of: state.domains.name(row))
+            change(state, row, to: parameters)
             state.domains.markChanged(row)
             state.findHeadQueries(of: row)
+        }
+    }
+
+    /// Gives a domain other settings, and restates what was counted under the ones before.
+    private func change(_ state: FinetuneState, _ domain: UInt32, to parameters: DomainParameters) {
+        let place = state.domains[domain]
+        let old = place.pointee.parameters
+        place.pointee.parameters = parameters
+        place.pointee.decayed.keep(old, as: parameters)
+        // What is beyond a smaller limit is not remembered as it was when the limit grows again.
+        place.pointee.contextsFilled = min(place.pointee.contextsFilled, parameters.contexts)
+        guard old.queryHalfLife != parameters.queryHalfLife else { return }
+        // Counts as of the newest impression fade with the new half-life from then on.
+        let now = Double(max(place.pointee.lastTime, 0))
+        let moved = now / parameters.queryHalfLife - now / old.queryHalfLife
+        state.queries.forEachLive { row in
+            guard state.queries[row].pointee.domain == domain else { return }
+            state.queries[row].pointee.weight += moved
+            state.queries.markChanged(row)
         }
     }
 

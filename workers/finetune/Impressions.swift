@@ -100,7 +100,7 @@ extension FinetuneStep {
     ) -> UInt32 {
         let key = FinetuneState.queryKey(domain, hash)
         let parameters = state.domains[domain].pointee.parameters
-        let age = Double(max(time, 0)) / (Double(parameters.halfLives[0]) * 1_000)
+        let age = Double(max(time, 0)) / parameters.queryHalfLife
         let row: UInt32
         if let known = state.queries.find(key) {
             row = known
@@ -404,8 +404,10 @@ extension FinetuneStep {
         let seen = place.pointee.contextsSeen
         place.pointee.contextsSeen += 1
         let limit = Int64(place.pointee.parameters.contexts)
-        var slot = seen
-        if seen >= limit {
+        var slot = Int64(place.pointee.contextsFilled)
+        if slot < limit {
+            place.pointee.contextsFilled += 1
+        } else {
             let draw = SplitMix64.mix(UInt64(bitPattern: seen) &+ place.pointee.nameKey)
             slot = Int64(draw % UInt64(min(seen + 1, 64 * limit)))
             guard slot < limit else { return }
@@ -417,10 +419,9 @@ extension FinetuneStep {
         context.pointee.userRate = dense[HeadInput.userRate]
         context.pointee.userCount = dense[HeadInput.userCount]
         context.pointee.historyRate = dense[HeadInput.historyRate]
-        let kept = min(scratch.history.count, ContextRow.historyMaximum)
-        context.pointee.historyCount = UInt8(kept)
-        for i in 0..<kept {
-            let row = scratch.history[i]
+        let newest = scratch.history.suffix(ContextRow.historyMaximum)
+        context.pointee.historyCount = UInt8(newest.count)
+        for (i, row) in newest.enumerated() {
             context.history[i] = row
             context.historyKeys[i] =
                 row == UInt32.max ? 0 : UInt32(truncatingIfNeeded: state.items.key(row).low)

@@ -96,6 +96,20 @@ struct DecayedClicks: BitwiseCopyable {
         }
         time = now
     }
+
+    /// What was counted under other half-lives: those that are among the new ones go on, the others begin
+    /// with nothing.
+    mutating func keep(_ old: DomainParameters, as new: DomainParameters) {
+        let before = self
+        impressions = InlineArray(repeating: 0)
+        clicks = InlineArray(repeating: 0)
+        for i in 0..<5 where new.halfLives[i] > 0 {
+            for j in 0..<5 where old.halfLives[j] == new.halfLives[i] {
+                impressions[i] = before.impressions[j]
+                clicks[i] = before.clicks[j]
+            }
+        }
+    }
 }
 
 /// An item over all domains of all partitions. Named by its id; tail: `ItemFeatures`.
@@ -245,7 +259,7 @@ struct ContextRow: BitwiseCopyable {
     var padding: UInt16 = 0
     var historyCount: UInt8 = 0
     var otherCount: UInt8 = 0
-    /// Item rows of the history with a part of their keys.
+    /// Item rows of the history's newest clicks, the newest last, with a part of their keys.
     var history: InlineArray<10, UInt32> = InlineArray(repeating: 0)
     var historyKeys: InlineArray<10, UInt32> = InlineArray(repeating: 0)
     /// Hashed features of user and context.
@@ -298,7 +312,8 @@ struct DomainRow: BitwiseCopyable {
     /// Rows of `pending`, with bit 31 = a correction.
     var batch: InlineArray<64, UInt32> = InlineArray(repeating: 0)
     var batchCount: Int32 = 0
-    var padding: UInt32 = 0
+    /// Rows of the tail that hold a context.
+    var contextsFilled: Int32 = 0
 }
 
 /// A partition that has sent priors, and the newest of what it said about weights.

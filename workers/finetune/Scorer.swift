@@ -63,7 +63,7 @@ final class Scorer {
             prior = state.learnedPrior(domain)
             return
         }
-        count = Int(min(row.pointee.contextsSeen, Int64(row.pointee.parameters.contexts)))
+        count = Int(row.pointee.contextsFilled)
         let contexts = state.contexts(domain)
         for c in 0..<count {
             let context = contexts + c

@@ -78,7 +78,7 @@ struct CosineMean: BitwiseCopyable {
 
 /// Where the vectors of a history's items lie, to be summed: reused memory.
 final class HistoryRows {
-    /// Items beyond the tenth do not count: so sums fit 16 bits, and the products of sums 32.
+    /// Only the newest ten items count: so sums fit 16 bits, and the products of sums 32.
     static let maximum = ContextRow.historyMaximum
     let rows = UnsafeMutablePointer<UnsafePointer<Int8>>.allocate(capacity: maximum)
 
@@ -86,13 +86,14 @@ final class HistoryRows {
 
     /// Finds the vectors of one encoder; returns how many there are.
     ///
-    /// - Parameter item: the row of an item of the history, `UInt32.max` for an unknown one.
+    /// - Parameter item: the row of an item of the history, the newest last, `UInt32.max` for an unknown
+    ///   one.
     @inline(__always)
     func find(
         _ count: Int, of encoder: UInt64, _ state: FinetuneState, _ item: (Int) -> UInt32
     ) -> Int {
         var found = 0
-        for i in 0..<min(count, HistoryRows.maximum) {
+        for i in max(0, count - HistoryRows.maximum)..<count {
             guard let vector = state.itemVector(item(i)), vector.pointee.encoder == encoder,
                 vector.pointee.inverseLength > 0
             else { continue }
