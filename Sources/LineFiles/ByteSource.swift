@@ -71,6 +71,19 @@ struct ByteSource: ~Copyable {
         close(descriptor)
     }
 
+    /// Whether what is read is a file on disk, which nobody waits for.
+    var isFile: Bool {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
+    /// Whether there are bytes to read, or their end, within so many milliseconds.
+    func hasBytes(within milliseconds: Int) -> Bool {
+        if !pending.isEmpty { return true }
+        var state = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&state, 1, Int32(clamping: milliseconds)) > 0
+    }
+
     /// Reads at least one byte into `target`; 0 only at the end of the file.
     mutating func read(
         into target: UnsafeMutablePointer<UInt8>, capacity: Int
@@ -96,7 +109,7 @@ struct ByteSource: ~Copyable {
             pending = (pending.lowerBound + Int(first))..<pending.upperBound
             left -= first
             var status = stat()
-            if left > 0, fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG {
+            if left > 0, isFile, fstat(descriptor, &status) == 0 {
                 let place = lseek(descriptor, 0, SEEK_CUR)
                 guard place >= 0, Int64(place) + left <= Int64(status.st_size) else {
                     throw LineFileError(

@@ -66,6 +66,16 @@ public struct LineReader: ~Copyable {
         return LineReader(source, position, maximumLineBytes)
     }
 
+    /// Goes on at a later position, as `open` would begin there.
+    public mutating func advance(to position: LinePosition) throws(LineFileError) {
+        let count = position.offset - self.position.offset
+        precondition(count >= 0, "advance to \(position), from \(self.position)")
+        let buffered = min(count, Int64(unread.count))
+        unread = (unread.lowerBound + Int(buffered))..<unread.upperBound
+        if count > buffered { try source.skip(count - buffered) }
+        self.position = position
+    }
+
     private init(_ source: consuming ByteSource, _ position: LinePosition, _ maximumLineBytes: Int)
     {
         self.source = source
@@ -80,6 +90,22 @@ public struct LineReader: ~Copyable {
     /// Whether `next` can answer without reading: whoever serves a pipe acts on what is there before
     /// waiting for more.
     public var hasBufferedLine: Bool { isAtEnd || find(from: unread.lowerBound) != nil }
+
+    /// Whether this is a file on disk: its next line is there without waiting, or there is none.
+    public var isFile: Bool { source.isFile }
+
+    /// Waits until `next` can answer without waiting, but not longer than `milliseconds`, which are
+    /// counted down; false where they went by first. Of gzip, what has begun to arrive is waited for.
+    public mutating func waitForLine(within milliseconds: inout Int) throws(LineFileError) -> Bool {
+        while !hasBufferedLine, unread.count <= maximumLineBytes {
+            let start = monotonicMilliseconds()
+            let isThere = source.hasBytes(within: max(0, milliseconds))
+            milliseconds -= Int(monotonicMilliseconds() - start)
+            guard isThere else { return false }
+            try fill()
+        }
+        return true
+    }
 
     /// The next line, or nil at the end of the file.
     public mutating func next() throws(LineFileError) -> Line? {
@@ -163,4 +189,10 @@ public struct LineReader: ~Copyable {
         memmove(buffer, buffer + unread.lowerBound, unread.count)
         unread = 0..<unread.count
     }
+}
+
+private func monotonicMilliseconds() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
 }

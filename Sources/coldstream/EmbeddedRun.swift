@@ -111,7 +111,9 @@ struct EmbeddedRun {
 
     private var input: IngestInput? {
         guard let events else { return nil }
-        var input = IngestInput(name: events, events: events, catalog: catalog)
+        var input = IngestInput(
+            name: FolderFiles.resolved(events), events: events, catalog: catalog)
+        input.label = events
         input.closes = closes
         if let map { MapFile.apply(map, to: &input) }
         return input

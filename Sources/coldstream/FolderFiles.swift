@@ -19,6 +19,13 @@ enum FolderFiles {
         return stat(path, &status) == 0 ? Int64(status.st_size) : nil
     }
 
+    /// A path by which the same file is known from every folder; as it is where there is none.
+    static func resolved(_ path: String) -> String {
+        guard path != "-", let found = realpath(path, nil) else { return path }
+        defer { free(found) }
+        return String(cString: found)
+    }
+
     /// `name` or `name.gz` in a folder, whichever is there.
     static func input(_ name: String, in folder: String) -> String? {
         ["\(folder)/\(name)", "\(folder)/\(name).gz"].first(where: isThere)

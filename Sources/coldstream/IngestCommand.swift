@@ -26,24 +26,32 @@ enum IngestCommand {
         help: "catalog lines, each appended before the first event that is not older"
     ).completing(.files)
 
+    static let name = Option<String?>(
+        "name", "NAME",
+        help: "under which the position is kept; the file's full path if left out")
+
     static let command = Command<Action>(
         "ingest", "Appends events or catalog lines to Kafka, or to a log in a folder.",
         discussion: """
             Every line is appended once, whatever happens in between: the position stands in the same
-            transaction, and the same command goes on where the last one stopped. Lines that cannot be
-            used become dead letters with the reason.
+            transaction, and the same command goes on where the last one stopped. An input is known by
+            its path (or --name) and by its content: other content under a known name is refused,
+            a catalog read again from its beginning. Standard input has no name of its own: what begins
+            like the last content goes on behind it, everything else is new. Lines that cannot be used
+            become dead letters with the reason.
             """,
         subcommands: [
             Command(
                 "events", "Appends events.",
                 [
-                    file, catalog, data, UpCommand.config, UpCommand.set,
+                    file, name, catalog, data, UpCommand.config, UpCommand.set,
                     WorkerCommand.brokers, WorkerCommand.fleet, UpCommand.partitions,
                     UpCommand.map, UpCommand.speed, UpCommand.close, WorkerCommand.supervisor,
                 ],
                 action: { arguments in
-                    var input = IngestInput(
-                        name: arguments[file], events: arguments[file], catalog: arguments[catalog])
+                    var input = input(arguments)
+                    input.events = arguments[file]
+                    input.catalog = arguments[catalog]
                     input.closes = arguments.contains(UpCommand.close)
                     if let map = try arguments[UpCommand.map].map(MapFile.read) {
                         MapFile.apply(map, to: &input)
@@ -53,14 +61,22 @@ enum IngestCommand {
             Command(
                 "catalog", "Appends catalog lines.",
                 [
-                    file, data, UpCommand.config, UpCommand.set, WorkerCommand.brokers,
+                    file, name, data, UpCommand.config, UpCommand.set, WorkerCommand.brokers,
                     WorkerCommand.fleet, UpCommand.partitions,
                 ],
                 action: { arguments in
-                    let input = IngestInput(name: arguments[file], catalog: arguments[file])
+                    var input = input(arguments)
+                    input.catalog = arguments[file]
                     return try run(input, arguments, speed: nil)
                 }),
         ])
+
+    private static func input(_ arguments: Arguments) -> IngestInput {
+        var input = IngestInput(name: arguments[name] ?? FolderFiles.resolved(arguments[file]))
+        input.label = arguments[file]
+        input.isNameShared = arguments[name] == nil && arguments[file] == "-"
+        return input
+    }
 
     private static func run(
         _ input: IngestInput, _ arguments: Arguments, speed: Double?

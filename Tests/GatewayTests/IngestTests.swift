@@ -8,6 +8,10 @@ import LineFiles
 import Streams
 import Testing
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 @Suite struct IngestTests {
     let folder = Folder()
     let log = makeLog()
@@ -276,11 +280,101 @@ import Testing
         #expect(dead == [])
     }
 
-    @Test func `ninety-nine are not enough`() throws {
-        let (events, dead) = try run(
-            [event("e", 1_000)] + (0..<99).map { event("g\($0)", 5 * day + Int64($0)) })
+    @Test
+    func `fewer lines before the end of the input end a gap too, if no line contradicts them`()
+        throws
+    {
+        for count in [2, 3, 99] {
+            let log = makeLog()
+            let lines = (0..<count).map { event("g\($0)", 5 * day + Int64($0)) }
+            try ingest(log, events: try folder.write("events.jsonl", [event("e", 1_000)] + lines))
+            #expect(try arrived(log, .events).count == 1 + count)
+            #expect(try arrived(log, .deadLetters) == [])
+        }
+    }
+
+    @Test func `one line alone behind a gap is held back, and the next run's lines agree with it`()
+        throws
+    {
+        var lines = [event("e", 1_000), event("alone", 5 * day)]
+        let (events, dead) = try run(lines)
         #expect(events == ["e"])
-        #expect(dead.count == 99)
+        #expect(dead == ["time_jump"])
+        lines.append(event("next", 5 * day + 3_600_000))
+        let more = try run(lines)
+        #expect(more.events == ["e", "next"])
+        #expect(more.dead == ["time_jump"])
+    }
+
+    @Test func `a line of the old time ends what was held back`() throws {
+        var lines = [event("e1", 1_000), event("wrong1", 5 * day)]
+        for line in [event("e2", 2_000), event("wrong2", 5 * day), event("e3", 3_000)] {
+            _ = try run(lines)
+            lines.append(line)
+        }
+        let (events, dead) = try run(lines)
+        #expect(events == ["e1", "e2", "e3"])
+        #expect(dead.count == 2)
+    }
+
+    @Test(arguments: [1, 5, 10, 30])
+    func `a shop that is closed at weekends loses no line`(linesADay: Int) throws {
+        var lines: [String] = []
+        for week in 0..<6 {
+            for weekday in 0..<5 {
+                for i in 0..<linesADay {
+                    let time = Int64(week * 7 + weekday) * day + 9 * 3_600_000
+                    lines.append(
+                        event(
+                            "\(week)/\(weekday)/\(i)",
+                            time + Int64(i) * 8 * 3_600_000 / Int64(linesADay)))
+                }
+            }
+        }
+        let (events, dead) = try run(lines)
+        #expect(events.count == lines.count)
+        #expect(dead == [])
+    }
+
+    @Test func `a wrong clock before a real gap is found out by the lines behind the gap`() throws {
+        let after = (0..<120).map { event("g\($0)", 5 * day + Int64($0)) }
+        let (events, dead) = try run([event("e", 1_000), event("wrong", 90 * day)] + after)
+        #expect(events.count == 121)
+        #expect(dead == ["time_jump"])
+    }
+
+    @Test func `a wrong clock among lines that agree is passed over`() throws {
+        var after = (0..<100).map { event("g\($0)", 5 * day + Int64($0)) }
+        after.insert(event("wrong", 90 * day), at: 40)
+        let (events, dead) = try run([event("e", 1_000)] + after)
+        #expect(events.count == 101)
+        #expect(dead == ["time_jump"])
+    }
+
+    @Test func `a pipe that falls silent behind a gap is not waited for`() throws {
+        var ends: [Int32] = [0, 0]
+        #expect(pipe(&ends) == 0)
+        defer { close(ends[1]) }
+        var settings = GatewaySettings()
+        settings.pipePatienceMilliseconds = 1
+        func say(_ lines: [String]) {
+            lines.map { $0 + "\n" }.joined().lend { _ = write(ends[1], $0.base, $0.count) }
+        }
+        say([event("e", 1_000)])
+        let job = try makeIngest(
+            log, IngestInput(name: "test", events: "/dev/fd/\(ends[0])"), settings: settings)
+        close(ends[0])
+        #expect(try job.turn())
+        #expect(try arrived(log, .events) == ["e"], "the first line does not wait for 99 others")
+        say([event("g1", 5 * day), event("g2", 5 * day + 1)])
+        #expect(try job.turn())
+        #expect(try arrived(log, .events) == ["e", "g1", "g2"])
+        say([event("alone", 50 * day)])
+        #expect(try job.turn())
+        #expect(try arrived(log, .deadLetters) == ["time_jump"])
+        say([event("next", 50 * day + 1)])
+        #expect(try job.turn())
+        #expect(try arrived(log, .events) == ["e", "g1", "g2", "next"])
     }
 
     @Test func `a line of the old time in between shows that the clock was wrong`() throws {

@@ -45,6 +45,19 @@ import Testing
         #expect(text.split(separator: "\n").allSatisfy { $0.count <= 100 })
     }
 
+    @Test func `a file has one name from every folder, and standard input none`() throws {
+        let folder = try FolderFiles.makeTemporary()
+        defer { FolderFiles.remove(folder) }
+        try "x\n".lend { try LineWriter.write($0, to: "\(folder)/a") }
+        let name = FolderFiles.resolved("\(folder)/a")
+        #expect(name.hasPrefix("/"))
+        #expect(
+            FolderFiles.resolved("\(folder)/./../\(folder.split(separator: "/").last!)/a") == name)
+        #expect(FolderFiles.resolved("\(folder)/nowhere") == "\(folder)/nowhere")
+        #expect(FolderFiles.resolved("-") == "-")
+        #expect(help("ingest", "events", "-h").contains("--name NAME"))
+    }
+
     @Test func `up's help says what is required and what may be left out`() {
         let text = help("up", "-h")
         #expect(text.contains("USAGE: coldstream up [options]\n"))

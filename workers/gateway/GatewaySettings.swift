@@ -8,6 +8,8 @@ public struct GatewaySettings: Sendable, Equatable {
     public var jumpMilliseconds: Int64 = 86_400_000
     /// So many lines in a row that agree on a new time make it the time.
     public var linesThatAgree = 100
+    /// How long a pipe is waited for, in all, when lines behind a jump are to tell what it is.
+    public var pipePatienceMilliseconds = 5_000
     /// Lines appended in one transaction.
     public var linesPerTurn = 1_000
 

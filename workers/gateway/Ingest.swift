@@ -14,8 +14,14 @@ public typealias LineMap = (_ line: ByteSlice, _ events: inout ByteBuffer) throw
 
 /// What an ingest reads and how it ends.
 public struct IngestInput {
-    /// Names the input in checkpoints and dead letters.
+    /// Under this name the position in the input is kept: a run goes on where the last one of the name
+    /// stopped, provided that what stands before is what was read then.
     public var name: String
+    /// Whether other content may take the name over, from its beginning: for a pipe, which has none of
+    /// its own.
+    public var isNameShared = false
+    /// What dead letters call the input.
+    public var label: String
     /// JSON lines of events, plain or gzip; `-` is standard input.
     public var events: String?
     /// JSON lines of the catalog, in order of time. Each goes before the first event whose time is
@@ -30,6 +36,7 @@ public struct IngestInput {
 
     public init(name: String, events: String? = nil, catalog: String? = nil) {
         self.name = name
+        label = name
         self.events = events
         self.catalog = catalog
     }
@@ -68,6 +75,8 @@ public final class Ingest<Client: LogClient> {
     private var lines = 0
     /// The number of the line that `eventReader` holds, where lines are not mapped.
     private var lineInReader: Int64?
+    /// What was decided about the line of that number; a pipe is waited for once.
+    private var judged: (number: Int64, isAccepted: Bool)?
     /// The number of the catalog line that comes next, and its time; nil: it cannot be read.
     private var catalogHead: (number: Int64, time: Int64?)?
     public private(set) var progress = IngestProgress()
@@ -94,22 +103,65 @@ public final class Ingest<Client: LogClient> {
             }
             position = try IngestPosition(value, of: input.name)
         }
+        (events, catalog) = try Ingest.open(input, &position)
         self.position = position
-        events = try input.events.map {
-            try LineQueue(
-                $0, at: position.events, maximumLineBytes: Limit.recordBytes,
-                readHeader: input.readHeader)
-        }
-        catalog = try input.catalog.map {
-            try LineQueue($0, at: position.catalog, maximumLineBytes: Limit.recordBytes)
-        }
-        if let events { self.position.events = events.position }
         rule = JumpRule(jump: settings.jumpMilliseconds, linesThatAgree: settings.linesThatAgree)
         eventPartitions = try client.partitionCount(Topic.events)
         headers = GatewayHeaders(fleet: settings.fleet)
         progress.linesSkipped = position.events.lines + position.catalog.lines
         progress.newestTime = position.newestTime
         if let newest = position.newestTime { moveClock?(newest) }
+    }
+
+    /// Opens the files where the position says, or from the beginning where that is right.
+    private static func open(
+        _ input: IngestInput, _ position: inout IngestPosition
+    ) throws -> (events: LineQueue?, catalog: LineQueue?) {
+        var events: LineQueue?
+        if let path = input.events {
+            let queue = try LineQueue(
+                path, maximumLineBytes: Limit.recordBytes, readHeader: input.readHeader)
+            if position.events.offset > queue.position.offset {
+                switch try queue.goOn(at: position.events, known: position.eventsMark, path) {
+                case .same: break
+                case .otherFromStart where input.isNameShared: position = IngestPosition()
+                case .otherFromStart, .otherLater:
+                    throw otherContent(path, position.events, of: input)
+                }
+            }
+            position.events = queue.position
+            position.eventsMark = queue.mark
+            events = queue
+        }
+        guard let path = input.catalog else { return (events, nil) }
+        func open() throws -> LineQueue {
+            try LineQueue(path, maximumLineBytes: Limit.recordBytes)
+        }
+        var catalog = try open()
+        if position.catalog.offset > 0 {
+            switch try catalog.goOn(at: position.catalog, known: position.catalogMark, path) {
+            case .same, .otherFromStart: break
+            case .otherLater:
+                // A catalog that was exported anew: its records replace those of before.
+                guard path != "-" else { throw otherContent(path, position.catalog, of: input) }
+                catalog = try open()
+            }
+            position.catalog = catalog.position
+            position.catalogMark = catalog.mark
+        }
+        return (events, catalog)
+    }
+
+    private static func otherContent(
+        _ path: String, _ position: LinePosition, of input: IngestInput
+    ) -> IngestError {
+        IngestError(
+            """
+            \(path == "-" ? "standard input" : path) does not hold the \(position.lines) lines \
+            (\(position.offset) bytes) any more that were appended under the name \(input.name): it is \
+            other content, and nothing of it was appended. Append it under a name of its own (ingest \
+            --name NAME, or the file under another path), or go on with the earlier content
+            """)
     }
 
     /// Appends the next lines in one transaction.
@@ -146,7 +198,7 @@ public final class Ingest<Client: LogClient> {
     /// for nothing: it cannot be used, or there is none.
     public func nextEventTime() throws -> Int64? {
         guard let line = try events?.peek(), let time = time(of: line) else { return nil }
-        return try isAccepted(time) ? time : nil
+        return try isAccepted(line, time) ? time : nil
     }
 
     private func isExhausted() throws -> Bool {
@@ -183,9 +235,10 @@ public final class Ingest<Client: LogClient> {
 
     /// False: the line is not due yet.
     private func takeEventLine(_ line: LineQueue.Line, until limit: Int64?) throws -> Bool {
+        let time = time(of: line)
         var isUsed = true
-        if let time = time(of: line) {
-            isUsed = try isAccepted(time)
+        if let time {
+            isUsed = try isAccepted(line, time)
             if isUsed {
                 if let limit, time > limit { return false }
                 while let entry = try dueCatalogLine(before: time) {
@@ -198,18 +251,31 @@ public final class Ingest<Client: LogClient> {
         // Looking ahead may have moved the bytes.
         let line = try events!.peek()!
         appendEventLine(line, isAccepted: isUsed)
-        position.events = line.end
+        if let time {
+            position.heldBack =
+                isUsed
+                ? JumpRule.HeldBack() : rule.holdingBack(time, after: position.heldBack)
+        }
         events!.take()
+        position.events = events!.position
+        position.eventsMark = events!.mark
         lines += 1
         progress.eventLines += 1
         return true
     }
 
-    private func isAccepted(_ time: Int64) throws -> Bool {
+    /// Whether the next line, of this time, may move the newest time there.
+    private func isAccepted(_ line: LineQueue.Line, _ time: Int64) throws -> Bool {
+        if let judged, judged.number == line.number { return judged.isAccepted }
         let events = events!
-        return try rule.accepts(time, newest: position.newestTime) { ahead in
-            try events.peek(ahead).map { self.time(of: $0) }
+        var patience = settings.pipePatienceMilliseconds
+        let isAccepted = try rule.accepts(
+            time, newest: position.newestTime, heldBack: position.heldBack
+        ) { ahead in
+            try events.peek(ahead, within: &patience).map { self.time(of: $0) }
         }
+        judged = (line.number, isAccepted)
+        return isAccepted
     }
 
     /// The newest time of what a line says; nil if it cannot be used or says nothing.
@@ -259,8 +325,8 @@ public final class Ingest<Client: LogClient> {
             let newest =
                 position.newestTime.map { "the newest accepted time \($0)" } ?? "its neighbours"
             let message = """
-                The time jumps more than \(settings.jumpMilliseconds) ms ahead of \(newest), and no \
-                \(settings.linesThatAgree) lines in a row agree.
+                The time jumps more than \(settings.jumpMilliseconds) ms ahead of \(newest), and the \
+                lines behind it do not agree on the new time.
                 """
             appendDeadLetter(
                 ContractError(.time_jump, path: "/time_ms", message), line, topic: .events,
@@ -337,8 +403,9 @@ public final class Ingest<Client: LogClient> {
                 appendDeadLetter(error, line, topic: .catalog, line.bytes)
             }
         }
-        position.catalog = line.end
         catalog!.take()
+        position.catalog = catalog!.position
+        position.catalogMark = catalog!.mark
         lines += 1
         progress.catalogLines += 1
     }
@@ -349,7 +416,7 @@ public final class Ingest<Client: LogClient> {
         progress.deadLetters += 1
         error.message.lend { message in
             topic.name.lend { topic in
-                input.name.lend { name in
+                input.label.lend { name in
                     var letter = DeadLetter(
                         error.reason, message: message, topic: topic, key: nil, value: value)
                     letter.value_bytes = Int(line.length)
