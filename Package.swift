@@ -143,6 +143,8 @@ let package = Package(
         tests("Enrich", ["Enrich", "Streams", "Contracts", "JSON", "Bytes"]),
         .target(
             name: "KafkaTestBroker", dependencies: ["WorkerRuntime"], path: "Tests/KafkaTestBroker"),
+        .target(name: "PrometheusText", path: "Tests/PrometheusText"),
+        tests("PrometheusText", ["PrometheusText"]),
         .target(
             name: "CountingRole",
             dependencies: ["WorkerRuntime", "KafkaTransactions", "Streams", "Contracts", "Bytes"],
@@ -154,7 +156,7 @@ let package = Package(
             "WorkerRuntime",
             [
                 "WorkerRuntime", "CountingRole", "CountingWorker", "KafkaTestBroker",
-                "KafkaTransactions", "Streams", "Contracts", "JSON", "Bytes",
+                "PrometheusText", "KafkaTransactions", "Streams", "Contracts", "JSON", "Bytes",
             ]),
         tests(
             "KafkaFleet",
@@ -163,7 +165,7 @@ let package = Package(
                 "Enrich", "Encode",
                 "Finetune",
                 "TextEncoding", "FleetSettings", "WorkerRuntime", "KafkaTransactions",
-                "KafkaTestBroker", "Streams",
+                "KafkaTestBroker", "PrometheusText", "Statistics", "Streams",
                 "Contracts", "JSON", "Bytes",
             ]),
         tests(
@@ -220,9 +222,8 @@ let package = Package(
             "KafkaFleet",
             [
                 "EmbeddedFleet", "Gateway", "Enrich", "Encode", "Finetune", "FleetSettings",
-                "TextEncoding", "WorkerRuntime", "KafkaTransactions", "Streams", "Contracts",
-                "JSON",
-                "Bytes",
+                "TextEncoding", "WorkerRuntime", "KafkaTransactions", "Statistics", "Streams",
+                "Contracts", "JSON", "Bytes",
             ]),
 
         library(

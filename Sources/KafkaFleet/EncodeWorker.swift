@@ -33,6 +33,7 @@ public final class EncodeWorker {
         self.job = job
         self.maker = maker
         self.around = around
+        around.status.watch(around.watchdog)
         for log in logs {
             log.recoveryProgress = { [around, turnSeconds] topic, partition, _, _ in
                 around.watchdog.expect(
@@ -82,7 +83,7 @@ public final class EncodeWorker {
         }
         tellOfEncoder()
         let phase: WorkerMoment.Phase =
-            logs.allSatisfy(\.hasAssignment) ? .running : .starting
+            logs.allSatisfy(\.hasAssignment) ? .assigned : .starting
         guard phase != moment.phase || ContinuousClock.now - published > .milliseconds(250) else {
             return
         }
@@ -119,53 +120,12 @@ public final class EncodeWorker {
 
     private func publish(_ phase: WorkerMoment.Phase) {
         published = ContinuousClock.now
-        let log = job.client
-        let lags = log.lags
         moment.phase = phase
-        moment.counters = log.counters
-        moment.partitions = log.counters.next.sorted { $0.key < $1.key }.map {
-            PartitionStatus(partition: $0.key, ordinal: $0.value, lag: lags[$0.key] ?? 0)
-        }
-        moment.extra = metrics
+        moment.inputs = logs.map { $0.inputMoment() }
+        moment.partitions = logs.flatMap { $0.partitionStatuses() }
+        moment.more = MetricValues(encode: job.counts, maker?.counts ?? MakerCounts())
+        moment.more.add(.owedTexts, Int64(job.owed))
+        moment.more.add(.keptVectors, Int64(job.vectors))
         around.status.publish(moment)
-    }
-
-    private var metrics: [WorkerMetric] {
-        let counts = job.counts
-        let made = maker?.counts ?? MakerCounts()
-        let textLag = job.textsClient.map { $0.lags.values.reduce(0, +) } ?? 0
-        var metrics = [
-            WorkerMetric(
-                "coldstream_items_total", "Records of the catalog sent on.", .counter,
-                Double(counts.items)),
-            WorkerMetric(
-                "coldstream_texts_encoded_total", "Texts whose vector was made.", .counter,
-                Double(made.texts)),
-            WorkerMetric(
-                "coldstream_texts_without_vector_total",
-                "Texts that hold nothing the encoder knows, or that it refused.", .counter,
-                Double(made.withoutVector)),
-            WorkerMetric(
-                "coldstream_text_cache_hits_total", "Records whose vector was known already.",
-                .counter, Double(counts.hits)),
-            WorkerMetric(
-                "coldstream_text_encode_seconds_total", "Time spent in the encoder.", .counter,
-                made.seconds),
-            WorkerMetric(
-                "coldstream_texts_owed", "Items and texts that wait for their vectors.", .gauge,
-                Double(job.owed)),
-            WorkerMetric(
-                "coldstream_text_vectors", "Vectors that are kept.", .gauge, Double(job.vectors)),
-            WorkerMetric(
-                "coldstream_texts_lag_records", "Records of texts not read yet, at most.", .gauge,
-                Double(textLag)),
-        ]
-        for (reason, count) in made.failures.sorted(by: { $0.key < $1.key }) {
-            metrics.append(
-                WorkerMetric(
-                    "coldstream_text_failures_total", "Calls of the encoder that failed.",
-                    .counter, Double(count), labels: [("reason", reason)]))
-        }
-        return metrics
     }
 }

@@ -97,7 +97,8 @@ public struct KafkaFleet: Sendable {
         return KafkaWorker(
             role: role, log: log, input: Topic.events, checkpoints: Topic.checkpoints,
             limits: WorkerLimits(settings, role: "enrich"), ticks: enrichTicks,
-            status: around.status, journal: around.journal, watchdog: around.watchdog)
+            metrics: .enrich, status: around.status, journal: around.journal,
+            watchdog: around.watchdog)
     }
 
     func enrichRole(
@@ -126,9 +127,12 @@ public struct KafkaFleet: Sendable {
         let log = try KafkaLogClient(place, input: Topic.domainLog)
         try refuseOtherPartitions(log, of: [.domainLog, .checkpoints])
         let role = finetuneRole(domainLogPartitions: try log.partitionCount(Topic.domainLog))
+        around.status.describe { $0.numerics = settings.text("numerics") }
         return KafkaWorker(
             role: role, log: log, input: Topic.domainLog, checkpoints: Topic.checkpoints,
-            limits: WorkerLimits(settings, role: "finetune"), status: around.status,
+            limits: WorkerLimits(settings, role: "finetune"),
+            metrics: .finetune(domainsMaximum: Int(settings.integer("domains_max"))),
+            status: around.status,
             journal: around.journal, watchdog: around.watchdog)
     }
 

@@ -2,6 +2,10 @@
 
 import CRdKafka
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 /// A line that librdkafka wrote, with secrets taken out.
 public struct LogLine: Equatable, Sendable {
     /// As in syslog: 3 error, 4 warning, 5 notice, 6 info, 7 debug.
@@ -10,6 +14,15 @@ public struct LogLine: Equatable, Sendable {
     /// librdkafka's word for what it is about, as in "FAIL" or "SESSTMOUT".
     public let subject: String
     public let text: String
+}
+
+/// How a client fares.
+public struct ClientCondition: Equatable, Sendable {
+    /// Bytes of records that wait to be polled, or to be written; as of the newest statistics
+    /// (every 5 s), 0 where they were not asked for.
+    public let queueBytes: Int64
+    /// How often a connection to a broker broke, or none was left.
+    public let connectionsLost: Int64
 }
 
 /// What callbacks leave behind until the polling thread takes it.
@@ -28,6 +41,9 @@ final class ClientEvents {
 
     /// How often a broker's connection broke, or none was left.
     var connectionsLost = 0
+
+    /// Bytes that wait in the client, of its newest statistics.
+    var queueBytes = 0
 
     /// Rebalances that `poll` has not returned yet, oldest first.
     var rebalances: [Rebalance] = []
@@ -93,6 +109,7 @@ final class Client {
             rd_kafka_conf_set_opaque(conf, Unmanaged.passUnretained(events).toOpaque())
             rd_kafka_conf_set_log_cb(conf, keepLogLine)
             rd_kafka_conf_set_error_cb(conf, keepError)
+            rd_kafka_conf_set_stats_cb(conf, keepStatistics)
             callbacks(conf)
         }
         handle = try configuration.makeClient(
@@ -111,6 +128,9 @@ final class Client {
         rd_kafka_destroy_flags(
             handle, kind == .consumer ? Int32(RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) : 0)
     }
+
+    /// How often librdkafka says how much waits in it.
+    static let reportingQueues = ["statistics.interval.ms": "5000"]
 
     private static let always = [
         "log.queue": "true",
@@ -161,6 +181,12 @@ final class Client {
             throw error("look topic \(name) up", found.pointee.err)
         }
         return Int(found.pointee.partition_cnt)
+    }
+
+    var condition: ClientCondition {
+        ClientCondition(
+            queueBytes: Int64(events.queueBytes),
+            connectionsLost: Int64(events.connectionsLost))
     }
 
     func takeLog() -> [LogLine] {
@@ -228,4 +254,47 @@ private func keepError(
     // "All brokers are down" says less than the refusal that led to it.
     if code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN.rawValue, events.lastError != nil { return }
     events.lastError = error
+}
+
+private func keepStatistics(
+    _ client: OpaquePointer?, _ json: UnsafeMutablePointer<CChar>?, _ count: Int,
+    _ opaque: UnsafeMutableRawPointer?
+) -> Int32 {
+    guard let json else { return 0 }
+    let text = UnsafeRawBufferPointer(start: json, count: count)
+    ClientEvents.of(opaque).queueBytes = QueueBytes.inStatistics(text)
+    return 0  // librdkafka frees the text
+}
+
+/// Bytes that wait, as librdkafka's statistics say: a few numbers out of a document of many
+/// kilobytes, so it is searched and not parsed.
+///
+/// Source: librdkafka's STATISTICS.md: `msg_size` at the top, `fetchq_size` of every partition.
+enum QueueBytes {
+    static func inStatistics(_ json: UnsafeRawBufferPointer) -> Int {
+        numbers(after: "\"msg_size\":", in: json).prefix(1).reduce(0, +)
+            + numbers(after: "\"fetchq_size\":", in: json).reduce(0, +)
+    }
+
+    private static func numbers(after name: StaticString, in json: UnsafeRawBufferPointer) -> [Int]
+    {
+        var found: [Int] = []
+        var at = 0
+        let count = name.utf8CodeUnitCount
+        while at + count <= json.count {
+            guard memcmp(json.baseAddress! + at, name.utf8Start, count) == 0 else {
+                at += 1
+                continue
+            }
+            at += count
+            while at < json.count, json[at] == UInt8(ascii: " ") { at += 1 }
+            var value = 0
+            while at < json.count, json[at] >= 48, json[at] <= 57, value < Int.max / 16 {
+                value = value * 10 + Int(json[at] - 48)
+                at += 1
+            }
+            found.append(value)
+        }
+        return found
+    }
 }

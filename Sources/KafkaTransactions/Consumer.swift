@@ -30,6 +30,8 @@ public struct ConsumerSettings: Sendable {
     public var maximumPollIntervalMilliseconds = 300_000
     /// Whether `poll` reports that the end of a partition was reached.
     public var reportsEnds = false
+    /// Whether `condition` is to tell how many bytes wait.
+    public var reportsQueues = false
     /// Bytes of fetched records that may wait for `poll`. librdkafka pauses for a second when its
     /// thresholds are passed (before 2.2), so this should be as large as memory allows.
     public var queueBytes = 64 << 20
@@ -97,7 +99,9 @@ public final class Consumer {
         ]
         decided["group.instance.id"] = settings.instance
         client = try Client(
-            .consumer, settings.client, decided: decided, ifKnown: ["fetch.queue.backoff.ms": "5"]
+            .consumer, settings.client, decided: decided,
+            preferred: settings.reportsQueues ? Client.reportingQueues : [:],
+            ifKnown: ["fetch.queue.backoff.ms": "5"]
         ) { conf in rd_kafka_conf_set_rebalance_cb(conf, keepRebalance) }
         reportsEnds = settings.reportsEnds
         // From here on `poll` serves the log and the errors too.
@@ -298,6 +302,8 @@ public final class Consumer {
 
     /// Lines of librdkafka's log since the last call, at most 256.
     public func takeLog() -> [LogLine] { client.takeLog() }
+
+    public var condition: ClientCondition { client.condition }
 
     /// The newest error that did not end a poll.
     public var lastError: KafkaError? { client.events.lastError }

@@ -87,6 +87,8 @@ public final class IdempotentProducer {
     /// Records queued or on their way, reports not yet taken included.
     public var pending: Int { Int(rd_kafka_outq_len(producer.client.handle)) }
 
+    public var condition: ClientCondition { producer.client.condition }
+
     /// Lines of librdkafka's log since the last call, at most 256.
     public func takeLog() -> [LogLine] {
         rd_kafka_poll(producer.client.handle, 0)

@@ -28,6 +28,8 @@ public struct ProducerSettings: Sendable {
     public var messageTimeoutMilliseconds = 30_000
     /// Bytes of produced records that may wait to be written.
     public var queueBytes = 64 << 20
+    /// Whether `condition` is to tell how many bytes wait.
+    public var reportsQueues = false
     /// How long to wait for more records before a request is sent; commit and flush do not wait.
     public var lingerMilliseconds = 5
     /// none, gzip, snappy, lz4 or zstd.
@@ -56,7 +58,9 @@ final class Producer {
         decided["linger.ms"] = "\(settings.lingerMilliseconds)"
         client = try Client(
             .producer, settings.client, decided: decided,
-            preferred: ["compression.type": settings.compression]
+            preferred: ["compression.type": settings.compression].merging(
+                settings.reportsQueues ? Client.reportingQueues : [:]
+            ) { $1 }
         ) { conf in rd_kafka_conf_set_dr_msg_cb(conf, keepDelivery) }
     }
 

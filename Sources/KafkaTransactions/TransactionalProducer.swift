@@ -134,6 +134,8 @@ public final class TransactionalProducer {
         return error
     }
 
+    public var condition: ClientCondition { producer.client.condition }
+
     /// Lines of librdkafka's log since the last call, at most 256.
     public func takeLog() -> [LogLine] {
         rd_kafka_poll(producer.client.handle, 0)

@@ -58,6 +58,10 @@ public final class StepWorker<Role: Step, Client: LogClient> {
     /// Records below the expected offset or of partitions that are not ours: dropped and counted.
     public internal(set) var recordsIgnored = 0
     public internal(set) var recordsStepped: Int64 = 0
+    public private(set) var recordsSkipped: Int64 = 0
+    public private(set) var checkpoints = CheckpointCounts()
+    /// Seconds of any clock, to count how long checkpoints take; a worker has none of its own.
+    public var seconds: () -> Double = { 0 }
 
     /// - Parameters:
     ///   - group: consumer group, first part of checkpoint keys.
@@ -125,6 +129,9 @@ public final class StepWorker<Role: Step, Client: LogClient> {
     public func outputHash(of partition: Int) -> Hash128? {
         current(partition)?.position.rollingHash
     }
+
+    /// What was collected last, each partition's records in their order; borrowed until the next turn.
+    public var collected: [Record] { batch }
 
     /// Records skipped since the last call.
     public func takeSkips() -> [SkippedRecord] {
@@ -215,6 +222,7 @@ public final class StepWorker<Role: Step, Client: LogClient> {
     @usableFromInline
     func skipForGood(_ record: Record, _ owned: OwnedPartition<Role.State>) {
         skip(record, &outbox.pointee)
+        recordsSkipped += 1
         owned.skipped.insert(record.offset)
         skips.append(
             SkippedRecord(
@@ -295,6 +303,7 @@ public final class StepWorker<Role: Step, Client: LogClient> {
     private func appendCheckpoint(_ partition: Int) {
         outbox.pointee.isHashed = false
         defer { outbox.pointee.isHashed = true }
+        let (bytes, started) = (outbox.pointee.bytes.count, seconds())
         let owned = owned[partition]!
         let prefix = CheckpointKey.prefix(group, partition)
         prefix.lend { prefix in
@@ -312,6 +321,9 @@ public final class StepWorker<Role: Step, Client: LogClient> {
         owned.ordinalOfCheckpoint = owned.position.ordinal
         owned.needsCheckpoint = false
         owned.checkpointNext = owned.position.next
+        checkpoints.count += 1
+        checkpoints.bytes += Int64(outbox.pointee.bytes.count - bytes)
+        checkpoints.seconds += seconds() - started
     }
 
     private func appendChangedRows(
@@ -332,6 +344,17 @@ public final class StepWorker<Role: Step, Client: LogClient> {
             }
         }
     }
+}
+
+/// What a worker has written of its states.
+public struct CheckpointCounts: Equatable, Sendable {
+    /// Of partitions.
+    public var count: Int64 = 0
+    public var bytes: Int64 = 0
+    /// Time in which they were gathered.
+    public var seconds: Double = 0
+
+    public init() {}
 }
 
 /// A record that has ended the process too often.

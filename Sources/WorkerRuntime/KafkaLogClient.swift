@@ -1,6 +1,7 @@
 // A worker's place on a Kafka cluster: what `MemoryLogClient` is in memory.
 
 import Bytes
+import Contracts
 import KafkaTransactions
 import Streams
 
@@ -15,6 +16,8 @@ public struct KafkaLogError: Error, Equatable, CustomStringConvertible {
 public final class KafkaLogClient: LogClient {
     public let settings: KafkaLogSettings
     public private(set) var counters = LogCounters()
+    /// When the partitions came that wait for their recovery.
+    private var assignedAt = ContinuousClock.now
     /// Told now and then during a recovery: topic, partition, records read, end that is read up to.
     public var recoveryProgress:
         ((_ topic: String, _ partition: Int, _ at: Int64, _ end: Int64) -> Void)?
@@ -71,7 +74,9 @@ public final class KafkaLogClient: LogClient {
         member.maximumPollIntervalMilliseconds = settings.recoveryMilliseconds
         member.queueBytes = settings.queueBytes
         member.reportsEnds = true
+        member.reportsQueues = true
         consumer = try Consumer(member)
+        for topic in settings.outputs { counters.writes(to: topic.rawValue) }
         try abortRemains()
     }
 
@@ -85,7 +90,9 @@ public final class KafkaLogClient: LogClient {
         }
         // Some may be open by other slots, and stay as they are.
         let open = try offsets.offsets(of: places).filter { !$0.value.isSettled }
+        guard !open.isEmpty else { return }
         try producer.abortRemains(in: open.keys.sorted())
+        counters.aborts += 1
     }
 
     private static func makeOutput(
@@ -94,6 +101,7 @@ public final class KafkaLogClient: LogClient {
         var shared = ProducerSettings(client: settings.client)
         shared.queueBytes = settings.queueBytes
         shared.compression = settings.compression
+        shared.reportsQueues = true
         switch settings.guarantee {
         case .exactlyOnce:
             var transactional = TransactionalProducerSettings(
@@ -123,6 +131,40 @@ public final class KafkaLogClient: LogClient {
             }
         return consumer.takeLog() + produced
     }
+
+    /// Takes note of what librdkafka has told of its queues and connections.
+    func readQueues() {
+        let producer =
+            switch output {
+            case .transactions(let producer): producer.condition
+            case .atLeastOnce(let producer): producer.condition
+            }
+        let consumer = consumer.condition
+        counters.producedBytes = producer.queueBytes
+        counters.fetchedBytes = consumer.queueBytes
+        counters.connectionsLost = producer.connectionsLost + consumer.connectionsLost
+    }
+
+    /// What it has done, for a worker that steps over nothing.
+    public func inputMoment() -> InputMoment {
+        readQueues()
+        return InputMoment(topic: inputTopic, counters: counters)
+    }
+
+    /// Its partitions, with the next offset in the place of an ordinal.
+    public func partitionStatuses() -> [PartitionStatus] {
+        let (lags, now) = (lags, wallClock())
+        return counters.next.sorted { $0.key < $1.key }.map { partition, next in
+            let lag = lags[partition] ?? 0
+            let age = counters.newestTimestamp.map { max(0, Double(now - $0) / 1e3) }
+            return PartitionStatus(
+                topic: inputTopic, partition: partition, ordinal: next, lag: lag,
+                lagSeconds: lag > 0 ? age ?? 0 : 0)
+        }
+    }
+
+    /// The contract's name of the input.
+    var inputTopic: String { Topic(rawValue: inputNumber)?.name ?? inputName }
 
     private func topic(_ number: UInt16) throws -> ProducerTopic {
         while producerTopics.count <= Int(number) { producerTopics.append(nil) }
@@ -182,6 +224,7 @@ public final class KafkaLogClient: LogClient {
                 assigned = partitions.map(\.partition)
                 starts = [:]
                 isUnanswered = true
+                assignedAt = ContinuousClock.now
                 return .assigned(assigned)
             case .revoked(let partitions, let isLost):
                 discard(&batch)
@@ -207,6 +250,7 @@ public final class KafkaLogClient: LogClient {
     }
 
     private func discard(_ batch: inout [Record]) {
+        counters.discarded(batch.count)
         batch.removeAll(keepingCapacity: true)
         fetched.removeAll()
         fetchedHeaders.removeAll()
@@ -235,6 +279,7 @@ public final class KafkaLogClient: LogClient {
         isUnanswered = false
         reader = nil
         counters.assigned(starts)
+        counters.recoverySeconds += (ContinuousClock.now - assignedAt) / .seconds(1)
         try consumer.assign(positions)
         hasAssignment = true
     }
@@ -253,7 +298,7 @@ public final class KafkaLogClient: LogClient {
         }
         uncommitted = []
         counters.committed(
-            outbox.entries.count, positions, taking: ContinuousClock.now - started)
+            outbox, positions, taking: ContinuousClock.now - started)
     }
 
     private func commit(
@@ -335,7 +380,12 @@ public final class KafkaLogClient: LogClient {
         let settled = isVisible ? position : committed
         var transaction = try producer.begin()
         try transaction.send([Position(inputName, partition, settled ?? 0)], of: consumer)
-        if isVisible { try transaction.commit() } else { try transaction.abort() }
+        if isVisible {
+            try transaction.commit()
+        } else {
+            try transaction.abort()
+            counters.aborts += 1
+        }
         return settled
     }
 

@@ -22,9 +22,16 @@ public final class KafkaWorker<Role: Step> {
     private let journal: Journal
     private let watchdog: Watchdog
     private let ticks: TickDriver<Role.State>?
+    private let metrics: RoleMetrics<Role.State>
 
     private var moment = WorkerMoment()
     private var published = ContinuousClock.now
+    private var recoveries = 0
+    private var recordsReplayed: Int64 = 0
+    private var times = BatchTimes()
+    /// When the states are read for metrics again. They are read at intervals so long that it takes a
+    /// hundredth of the time at most, however many domains there are.
+    private var nextReading = ContinuousClock.now
     private var checkpointed = ContinuousClock.now
     /// Seconds that a turn may take. A commit is bounded by the transaction's timeout.
     private let turnSeconds = 60
@@ -35,17 +42,23 @@ public final class KafkaWorker<Role: Step> {
     public init<Topic: RawRepresentable>(
         role: Role, log: KafkaLogClient, input: Topic, checkpoints: Topic,
         limits: WorkerLimits = WorkerLimits(), ticks: TickRule<Role.State>? = nil,
-        status: WorkerStatus, journal: Journal, watchdog: Watchdog = Watchdog()
+        metrics: RoleMetrics<Role.State> = RoleMetrics(), status: WorkerStatus, journal: Journal,
+        watchdog: Watchdog = Watchdog()
     ) where Topic.RawValue == UInt16 {
         self.log = log
         self.status = status
         self.journal = journal
         self.watchdog = watchdog
+        self.metrics = metrics
         worker = StepWorker(
             role: role, client: log, group: log.settings.group, input: input,
             checkpoints: checkpoints, limits: limits, skip: DeadLetter.appendSkipped)
         checkpointsName = log.settings.topics[number: checkpoints.rawValue]
         self.ticks = ticks.map { TickDriver($0, log.settings, input: input) }
+        let start = ContinuousClock.now
+        worker.seconds = { (ContinuousClock.now - start) / .seconds(1) }
+        status.describe { $0.stepVersion = role.stepVersion }
+        status.watch(watchdog)
         log.recoveryProgress = { [weak self] topic, partition, at, end in
             self?.recovering(topic, partition, at, end)
         }
@@ -60,15 +73,20 @@ public final class KafkaWorker<Role: Step> {
             watchdog.expect(
                 within: max(turnSeconds, 2 * log.settings.recoveryStallMilliseconds / 1_000),
                 "a turn took too long")
-            let stepped = try notingFailedCommits { try worker.turn() }
+            let stepped = try notingErrors { try worker.turn() }
             try afterTurn(stepped)
         }
-        try notingFailedCommits { try drain() }
+        try notingErrors { try drain() }
     }
 
-    /// One line a partition, with the offset that it was to reach.
-    private func notingFailedCommits<Result>(_ body: () throws -> Result) throws -> Result {
+    /// A failed commit has one line a partition, with the offset that it was to reach; a partition that
+    /// is refused stands in the status.
+    private func notingErrors<Result>(_ body: () throws -> Result) throws -> Result {
         do { return try body() } catch {
+            if let quarantine = error as? Quarantine {
+                moment.quarantine = quarantine.description
+                publish(.quarantined)
+            }
             for position in log.uncommitted {
                 journal(
                     .error, "commit failed", ("partition", .integer(Int64(position.partition))),
@@ -104,27 +122,28 @@ public final class KafkaWorker<Role: Step> {
 
     private func afterTurn(_ stepped: Int) throws {
         noteRecoveries()
-        let phase: WorkerMoment.Phase = log.hasAssignment ? .running : .starting
+        noteProgress(stepped)
+        let phase: WorkerMoment.Phase = log.hasAssignment ? .assigned : .starting
         if phase != moment.phase {
             journal(
-                .notice, phase == .running ? "assigned" : "revoked",
+                .notice, phase == .assigned ? "assigned" : "revoked",
                 ("partitions", .array(worker.ordinals.map { .integer(Int64($0.partition)) })))
         }
         for line in log.takeLog() where line.level <= 4 {
             journal(
                 .debug, "librdkafka", ("subject", .text(line.subject)), ("text", .text(line.text)))
         }
-        if phase == .running, let ticks {
+        if phase == .assigned, let ticks {
             try ticks.tick(
                 worker.ordinals.compactMap { partition, ordinal in
                     worker.state(of: partition).map { (partition, ordinal, $0) }
                 })
         }
-        if phase == .running,
+        if phase == .assigned,
             ContinuousClock.now - checkpointed > .seconds(worker.limits.checkpointSeconds)
         {
             checkpointed = ContinuousClock.now
-            try notingFailedCommits { try worker.checkpointWhatMoved() }
+            try notingErrors { try worker.checkpointWhatMoved() }
         }
         guard phase != moment.phase || ContinuousClock.now - published > .milliseconds(250) else {
             return
@@ -139,8 +158,9 @@ public final class KafkaWorker<Role: Step> {
                 ("offset", .integer(skip.offset)), ("ordinal", .integer(skip.ordinal)))
         }
         for recovery in worker.takeRecoveries() {
-            moment.recoveries += 1
-            moment.recordsReplayed += recovery.replayed
+            times.forget(recovery.partition)
+            recoveries += 1
+            recordsReplayed += recovery.replayed
             journal(
                 .notice, "restored", ("partition", .integer(Int64(recovery.partition))),
                 ("rows", .integer(Int64(recovery.rows))), ("replayed", .integer(recovery.replayed)),
@@ -155,24 +175,62 @@ public final class KafkaWorker<Role: Step> {
             .notice, "recovering", ("topic", .text(topic)),
             ("partition", .integer(Int64(partition))),
             ("offset", .integer(at)), ("end", .integer(end)))
+        moment.recovery = RecoveryProgress(topic: topic, partition: partition, offset: at, end: end)
         publish(.recovering)
+    }
+
+    /// Once a batch: how old what was stepped over is, and how long it waited for what it led to.
+    private func noteProgress(_ stepped: Int) {
+        let owned = worker.ordinals.map(\.partition)
+        for partition in times.partitions where !owned.contains(partition) {
+            times.forget(partition)
+        }
+        for partition in owned where !times.partitions.contains(partition) {
+            times.begin(partition, publication(of: partition))
+        }
+        guard stepped > 0 else { return }
+        times.committed(worker.collected, at: wallClock(), publication)
+    }
+
+    private func publication(of partition: Int) -> Publication? {
+        guard let publication = metrics.publication else { return nil }
+        return worker.state(of: partition).map(publication)
     }
 
     private func publish(_ phase: WorkerMoment.Phase) {
         published = ContinuousClock.now
-        let lags = log.lags
+        let (lags, now) = (log.lags, wallClock())
+        if phase != .recovering { moment.recovery = nil }
+        // Reading many states takes time that the worker lacks: all at the end of a phase, else now and
+        // then.
+        let isDue = published >= nextReading || phase != moment.phase
         moment.phase = phase
-        moment.counters = log.counters
-        moment.recordsIgnored = worker.recordsIgnored
-        moment.partitions = worker.ordinals.map {
-            PartitionStatus(
-                partition: $0.partition, ordinal: $0.ordinal, lag: lags[$0.partition] ?? 0)
+        log.readQueues()
+        var input = InputMoment(topic: log.inputTopic, counters: log.counters)
+        input.recordsIgnored = Int64(worker.recordsIgnored)
+        input.recordsSkipped = worker.recordsSkipped
+        moment.inputs = [input]
+        moment.partitions = worker.ordinals.map { partition, ordinal in
+            let lag = lags[partition] ?? 0
+            func age(_ time: Int64?) -> Double? { time.map { max(0, Double(now - $0) / 1e3) } }
+            return PartitionStatus(
+                topic: input.topic, partition: partition, ordinal: ordinal, lag: lag,
+                lagSeconds: lag > 0 ? age(times.newest[partition]) ?? 0 : 0,
+                eventDelaySeconds: age(worker.state(of: partition).flatMap(metrics.eventTime)))
         }
-        let isBehind = moment.partitions.contains { $0.lag > 0 }
-        moment.lagSeconds =
-            isBehind
-            ? log.counters.newestTimestamp.map { max(0, Double(wallClock() - $0) / 1e3) } ?? 0 : 0
+        if isDue, phase != .recovering { readStates() }
         status.publish(moment)
+    }
+
+    private func readStates() {
+        let states = worker.ordinals.compactMap { partition, _ in
+            worker.state(of: partition).map { (partition: partition, state: $0) }
+        }
+        moment.more = metrics.values(
+            of: states, worker.checkpoints, recoveries: recoveries, replayed: recordsReplayed,
+            recoverySeconds: log.counters.recoverySeconds, freshness: times.freshness)
+        let took = ContinuousClock.now - published
+        nextReading = published + max(.seconds(1), took * 100)
     }
 
     /// Nothing uncommitted exists between turns: a checkpoint makes the next start replay nothing. The

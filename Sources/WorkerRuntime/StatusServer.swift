@@ -6,22 +6,28 @@ import CMicroHTTPD
     import Glibc
 #endif
 
-/// Serves a worker's status on a thread of its own.
+/// Serves the pages of a process on a thread of its own.
 public final class StatusServer {
     private let server: OpaquePointer
-    private let status: WorkerStatus
+    private let pages: Pages
+
+    /// What the C side holds a pointer to.
+    fileprivate final class Pages {
+        let status: any StatusPages
+        init(_ status: any StatusPages) { self.status = status }
+    }
 
     /// - Parameter address: `127.0.0.1:9100`; `:9100` listens on every address, port 0 takes a free one.
-    public init(_ status: WorkerStatus, address: String) throws {
+    public init(_ status: any StatusPages, address: String) throws {
         guard let colon = address.lastIndex(of: ":"),
             let port = UInt16(address[address.index(after: colon)...])
         else { throw WorkerSettingsError("--http \(address) is not of the form ADDRESS:PORT") }
         let host = colon == address.startIndex ? "0.0.0.0" : String(address[..<colon])
-        self.status = status
+        pages = Pages(status)
         guard
             let server = http_server_start(
                 host == "localhost" ? "127.0.0.1" : host, port, answer,
-                Unmanaged.passUnretained(status).toOpaque())
+                Unmanaged.passUnretained(pages).toOpaque())
         else {
             throw WorkerSettingsError(
                 "--http \(address): cannot listen there: \(String(cString: strerror(errno)))")
@@ -38,15 +44,16 @@ public final class StatusServer {
 private func answer(
     _ path: UnsafePointer<CChar>?, _ context: UnsafeMutableRawPointer?
 ) -> http_response {
-    let status = Unmanaged<WorkerStatus>.fromOpaque(context!).takeUnretainedValue()
+    let status = Unmanaged<StatusServer.Pages>.fromOpaque(context!).takeUnretainedValue().status
     switch path.map({ String(cString: $0) }) ?? "" {
     case "/metrics": return response(200, "text/plain; version=0.0.4", status.metrics)
     case "/status": return response(200, "application/json", status.json + "\n")
-    case "/health/live": return response(200, "text/plain", "live\n")
+    case "/health/live":
+        let reason = status.deadBecause
+        return response(reason == nil ? 200 : 503, "text/plain", "\(reason ?? "live")\n")
     case "/health/ready":
-        return status.isReady
-            ? response(200, "text/plain", "ready\n")
-            : response(503, "text/plain", "\(status.newest.phase.rawValue)\n")
+        let reason = status.unreadyBecause
+        return response(reason == nil ? 200 : 503, "text/plain", "\(reason ?? "ready")\n")
     default:
         return response(
             404, "text/plain", "/metrics /status /health/live /health/ready\n")

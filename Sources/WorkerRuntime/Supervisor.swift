@@ -42,6 +42,8 @@ public struct SupervisedProcess: Sendable {
     public var arguments: [String]
     /// Whether it ends by itself when its work is done, with exit code 0; a worker only does when asked.
     public var isJob = false
+    /// Where it serves its own pages, for whoever looks for them; nil: nowhere.
+    public var http: String?
 
     public init(name: String, path: String, arguments: [String]) {
         self.name = name
@@ -59,16 +61,27 @@ public final class Supervisor {
         var started = ContinuousClock.now
         var startAt: ContinuousClock.Instant? = .now
         var isFinished = false
+        var moment: ProcessMoment
     }
 
     private var children: [Child]
+    private let status: SupervisorStatus?
+    private var isDraining = false
     private let journal: Journal
     private var random = SystemRandomNumberGenerator()
     /// How long a process may take to drain.
     private let drainSeconds: Int
 
-    public init(_ processes: [SupervisedProcess], journal: Journal, drainSeconds: Int = 60) {
-        children = processes.map { Child(process: $0) }
+    public init(
+        _ processes: [SupervisedProcess], journal: Journal, drainSeconds: Int = 60,
+        status: SupervisorStatus? = nil
+    ) {
+        children = processes.map { process in
+            var moment = ProcessMoment(name: process.name)
+            moment.http = process.http
+            return Child(process: process, moment: moment)
+        }
+        self.status = status
         self.journal = journal
         self.drainSeconds = drainSeconds
     }
@@ -101,7 +114,19 @@ public final class Supervisor {
     /// - Returns: how a process ended that no restart can help; nil while all is well.
     public func turn() -> ExitCode? {
         for index in children.indices { startIfDue(index) }
-        return reap()
+        let code = reap()
+        publish()
+        return code
+    }
+
+    private func publish() {
+        status?.publish(
+            children.map { child in
+                var moment = child.moment
+                moment.id = child.id
+                moment.state = child.isFinished ? .finished : child.id == nil ? .waiting : .running
+                return moment
+            }, isDraining: isDraining)
     }
 
     private func startIfDue(_ index: Int) {
@@ -120,6 +145,8 @@ public final class Supervisor {
         children[index].id = id
         children[index].started = .now
         children[index].startAt = nil
+        children[index].moment.starts += 1
+        children[index].moment.startTime = Double(wallClock()) / 1e3
         journal(
             .notice, "process started", ("process", .text(process.name)),
             ("pid", .integer(Int64(id))))
@@ -133,6 +160,7 @@ public final class Supervisor {
             guard waitpid(id, &status, WNOHANG) == id else { continue }
             children[index].id = nil
             let code = Self.exitCode(status)
+            children[index].moment.exits[code.rawValue, default: 0] += 1
             let age = (ContinuousClock.now - children[index].started).components
             let ran = Int(age.seconds) * 1_000 + Int(age.attoseconds / 1_000_000_000_000_000)
             if children[index].process.isJob, code == .done {
@@ -164,6 +192,8 @@ public final class Supervisor {
 
     /// SIGTERM to all, then `kill -9` to who has not drained in time.
     public func stopAll() {
+        isDraining = true
+        publish()
         for child in children { if let id = child.id { kill(id, SIGTERM) } }
         let deadline = ContinuousClock.now + .seconds(drainSeconds)
         while children.contains(where: { $0.id != nil }) {

@@ -22,7 +22,7 @@ struct KafkaRun {
     let common: [String]
     /// How many processes each role has.
     var slots: [(role: String, count: Int)] = WorkerCommand.Role.allCases.map { ($0.rawValue, 1) }
-    /// The first process serves its status there, the next one at the port behind it.
+    /// The supervisor serves its pages there, the first process at the port behind it, and so on.
     var http: (host: String, port: Int)?
     /// Words of `coldstream ingest`; nil: nothing is ingested.
     var ingest: [String]?
@@ -40,8 +40,14 @@ struct KafkaRun {
             say("coldstream: settings written to \(written.count) partitions of domain-log")
         }
         let stop = WorkerRuntime.StopSignal.ofProcess()
+        let name = "\(fleet.settings.fleet).up"
+        let status = SupervisorStatus(
+            fleet: fleet.settings.fleet, worker: name, version: VersionCommand.version,
+            library: "\(LibraryVersion.running)")
+        let server = try http.map { try StatusServer(status, address: "\($0.host):\($0.port)") }
+        defer { withExtendedLifetime(server) {} }
         let supervisor = Supervisor(
-            try processes(), journal: Journal(worker: "\(fleet.settings.fleet).up"))
+            try processes(), journal: Journal(worker: name), status: status)
         let check = try output.map { _ in try DrainCheck(fleet) }
         let end = supervise(supervisor, check, until: stop)
         guard end == nil else { return end! }
@@ -64,13 +70,13 @@ struct KafkaRun {
         for (role, count) in slots {
             for slot in 0..<count {
                 var words = ["worker", role, "--slot", "\(slot)"] + common
-                if let http {
-                    words += ["--http", "\(http.host):\(http.port + processes.count)"]
-                }
-                processes.append(
-                    SupervisedProcess(
-                        name: "\(fleet.settings.fleet).\(role).\(slot)", path: program,
-                        arguments: words))
+                let address = http.map { "\($0.host):\($0.port + 1 + processes.count)" }
+                if let address { words += ["--http", address] }
+                var process = SupervisedProcess(
+                    name: "\(fleet.settings.fleet).\(role).\(slot)", path: program,
+                    arguments: words)
+                process.http = address
+                processes.append(process)
             }
         }
         if let ingest {

@@ -25,7 +25,10 @@ enum WorkerCommand {
             "which slot this process holds; without it the number at the end of the host's name, or 0"
     ).within(0...9_999)
     static let http = Option<String?>(
-        "http", "ADDR:PORT", help: "serve /metrics, /health/live, /health/ready and /status there")
+        "http", "ADDR:PORT",
+        help:
+            "serve /metrics, /health/live, /health/ready and /status there; `up` gives the ports behind to its processes"
+    )
 
     static let supervisor = Option<Int?>(
         "supervisor", "PID",
@@ -84,6 +87,13 @@ enum WorkerCommand {
                 library: "\(LibraryVersion.running)"),
             journal: Journal(worker: name))
         let server = try arguments[http].map { try StatusServer(around.status, address: $0) }
+        // Only told to who looks at the page, so only asked for then; a broker that does not answer now
+        // is the worker's own to wait for.
+        if server != nil,
+            let broker = try? BrokerFeatures(asking: fleet.client, timeoutMilliseconds: 1_000)
+        {
+            around.status.describe { $0.broker = broker.release }
+        }
         defer { withExtendedLifetime(server) {} }
         switch role {
         case .enrich: try fleet.enrich(slot: slot, around).runAndExit(until: stop)

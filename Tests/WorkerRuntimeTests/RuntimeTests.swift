@@ -144,47 +144,6 @@ final class Lines: Sendable {
         #expect(counters.lags { _ in 18 }[0] == 3)
     }
 
-    @Test func `metrics are Prometheus text with the fleet and the worker`() {
-        var moment = WorkerMoment()
-        moment.phase = .running
-        moment.partitions = [PartitionStatus(partition: 3, ordinal: 7, lag: 2)]
-        moment.extra = [
-            WorkerMetric("coldstream_auc", "Prequential AUC.", .gauge, 0.75),
-            WorkerMetric("coldstream_f_total", "F.", .counter, 1, labels: [("reason", "a")]),
-            WorkerMetric("coldstream_f_total", "F.", .counter, 2, labels: [("reason", "b")]),
-        ]
-        status.publish(moment)
-        let lines = status.metrics.split(separator: "\n")
-        #expect(
-            lines.contains("coldstream_lag_records{fleet=\"f\",worker=\"f.r.0\",partition=\"3\"} 2")
-        )
-        #expect(lines.contains("# TYPE coldstream_records_in_total counter"))
-        #expect(lines.contains("coldstream_auc{fleet=\"f\",worker=\"f.r.0\"} 0.75"))
-        #expect(
-            lines.contains("coldstream_f_total{fleet=\"f\",worker=\"f.r.0\",reason=\"b\"} 2"))
-        #expect(lines.filter { $0.hasSuffix("coldstream_f_total counter") }.count == 1)
-        #expect(lines.contains("coldstream_ready{fleet=\"f\",worker=\"f.r.0\"} 1"))
-        for line in lines where !line.hasPrefix("#") {
-            #expect(
-                line.hasPrefix("coldstream_") && Double(line.split(separator: " ").last!) != nil)
-        }
-    }
-
-    @Test func `the server answers its four paths and nothing else`() throws {
-        let server = try StatusServer(status, address: "127.0.0.1:0")
-        #expect(try http(server.port, "GET /health/live").hasPrefix("HTTP/1.1 200"))
-        #expect(try http(server.port, "GET /health/ready").hasPrefix("HTTP/1.1 503"))
-        var moment = WorkerMoment()
-        moment.phase = .running
-        status.publish(moment)
-        #expect(try http(server.port, "GET /health/ready").hasPrefix("HTTP/1.1 200"))
-        #expect(try http(server.port, "GET /metrics").contains("coldstream_commits_total"))
-        let body = try http(server.port, "GET /status").split(separator: "\r\n\r\n").last!
-        #expect(try JSONValue(parsing: String(body))["phase"]?.text == "running")
-        #expect(try http(server.port, "GET /etc/passwd").hasPrefix("HTTP/1.1 404"))
-        #expect(try http(server.port, "POST /status").hasPrefix("HTTP/1.1 405"))
-    }
-
     @Test func `an address that cannot be listened on is a setting to fix`() throws {
         let server = try StatusServer(status, address: "127.0.0.1:0")
         for address in ["nonsense", "127.0.0.1:\(server.port)", "no.such.address:1"] {

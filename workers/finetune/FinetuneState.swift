@@ -123,6 +123,12 @@ public final class FinetuneState: PartitionState {
     /// What was met on the way and only counted.
     public var counters: Counters { clock.value.pointee.counters }
 
+    /// Publish points since the partition's beginning.
+    public var publishPoints: Int64 { clock.value.pointee.publishPoints }
+
+    /// Records since the newest publish point.
+    public var recordsSincePublish: Int64 { clock.value.pointee.recordsSincePublish }
+
     /// Event time of the newest tick.
     public var time: Int64 { clock.value.pointee.time }
 
