@@ -165,7 +165,7 @@ let package = Package(
                 "Enrich", "Encode",
                 "Finetune",
                 "TextEncoding", "FleetSettings", "WorkerRuntime", "KafkaTransactions",
-                "KafkaTestBroker", "PrometheusText", "Statistics", "Streams",
+                "KafkaTestBroker", "PrometheusText", "Streams",
                 "Contracts", "JSON", "Bytes",
             ]),
         tests(
