@@ -215,8 +215,8 @@ let package = Package(
             "EmbeddedFleet",
             [
                 "EmbeddedFleet", "Enrich", "Finetune", "Gateway", "FleetSettings", "Simulation",
-                "LineFiles", "Statistics", "DeterministicMath", "Streams", "Contracts", "JSON",
-                "Bytes",
+                "LineFiles", "Reports", "Statistics", "DeterministicMath", "Streams", "Contracts",
+                "JSON", "Bytes",
             ]),
         library(
             "KafkaFleet",

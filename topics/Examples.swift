@@ -27,8 +27,10 @@ public struct Example: BitwiseCopyable {
     public var label: Int = 0
     /// The probability that was predicted when the item was shown.
     public var prediction: Double = 0
-    /// The share of negatives that was kept, (0, 1]; 1 for a positive.
+    /// The share of examples like this one that is in the topic, (0, 1]: each stands for 1 / `kept_share`.
     public var kept_share: Double = 1
+    /// False: a negative that `negative_share` thinned away: predicted and judged, not learned from.
+    public var learned = true
     /// Hashes, 16 hexadecimal digits on the wire.
     public var item: UInt64 = 0
     public var user: UInt64 = 0
@@ -82,6 +84,7 @@ public struct ExampleBatch: BitwiseCopyable {
         buffer.member("item", hash: example.item)
         buffer.member("kept_share", example.kept_share)
         buffer.member("label", example.label)
+        if !example.learned { buffer.member("learned", false) }
         buffer.member("position", example.position)
         buffer.member("prediction", example.prediction)
         buffer.member("query", hash: example.query)

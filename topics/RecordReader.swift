@@ -304,6 +304,7 @@ private struct RecordLists: ~Copyable {
         example.prediction = try row.field("prediction", name, i).unit(Place(name, i, "prediction"))
         example.kept_share = try row.field("kept_share", name, i).share(
             Place(name, i, "kept_share"))
+        example.learned = try row.optional("learned")?.truth(Place(name, i, "learned")) ?? true
         example.item = try row.field("item", name, i).hash(Place(name, i, "item"))
         example.user = try row.field("user", name, i).hash(Place(name, i, "user"))
         example.query = try row.optional("query")?.hash(Place(name, i, "query"))

@@ -168,7 +168,7 @@ public struct SettingDeclaration: Sendable {
             "half-lives of the decayed rates"),
         .init(
             "negative_share", .domain, .number(0.01...1), .number(1),
-            "share of the negatives that is learned from"),
+            "share of the negatives that is learned from; all are judged and written"),
     ]
 
     static let learning: [SettingDeclaration] = [

@@ -15,7 +15,7 @@ struct ExampleRow {
     var group: UInt64
     /// Hash of its id.
     var impression: UInt64
-    /// How many examples it stands for: 1 over the share of negatives that was kept.
+    /// How many examples it stands for: 1 over the share of those like it that is in the file.
     var weight: Double
     var domain: Int32
     /// Of the highest revision.
@@ -55,6 +55,7 @@ public struct ExampleTable {
                 guard let correction = reading.corrections[key] else { continue }
                 found += 1
                 rows[i].isClicked = correction.isClicked
+                rows[i].weight = correction.weight
             }
             stray = reading.corrections.count - found
         }
@@ -73,7 +74,7 @@ public struct ExampleTable {
         var rows: [ExampleRow] = []
         var names: [String] = []
         var numbers: [String: Int32] = [:]
-        var corrections: [Key: (revision: Int64, isClicked: Bool)] = [:]
+        var corrections: [Key: (revision: Int64, isClicked: Bool, weight: Double)] = [:]
 
         struct Key: Hashable {
             let domain: Int32
@@ -126,10 +127,11 @@ public struct ExampleTable {
             guard isClick else { return }
             let place = UInt64(domain) &+ 1
             let id = ExampleTable.hash(ofImpression: impression)
+            let weight = share > 0 ? 1 / share : 1
             if revision > 0 {
                 let key = Key(domain: domain, impression: id)
                 let known = corrections[key]?.revision ?? 0
-                if revision > known { corrections[key] = (revision, label == 1) }
+                if revision > known { corrections[key] = (revision, label == 1, weight) }
                 return
             }
             rows.append(
@@ -138,7 +140,7 @@ public struct ExampleTable {
                     group: request.isEmpty
                         ? Hash128(user, seed: place | 1 << 33).low
                         : Hash128(request, seed: place | 1 << 32).low,
-                    impression: id, weight: label == 0 && share > 0 ? 1 / share : 1, domain: domain,
+                    impression: id, weight: weight, domain: domain,
                     isClicked: label == 1))
         }
     }

@@ -356,6 +356,7 @@ enum GoldenRecords {
         example.label = 1
         example.prediction = 0.2
         example.kept_share = 0.25
+        example.learned = false
         example.item = 1
         example.user = 2
         example.query = 3

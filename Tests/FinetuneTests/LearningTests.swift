@@ -326,7 +326,8 @@ private struct PlainHead {
         #expect(run.shared == before.0 && run.own() == before.1)
         #expect(run.quality().quality.report.examples == 1)
         #expect(run.domain().pointee.labels == 1 && run.clock.examplesLearned == 0)
-        #expect(run.examples.map { $0["kept_share"]!.double! } == [0.5])
+        #expect(run.examples.map { $0["kept_share"]!.double! } == [1], "none is left out")
+        #expect(run.examples.map { $0["learned"]?.boolean } == [false])
     }
 
     @Test func `what is kept is learned at the logit less ln r, positives at a share of 1`() {
@@ -341,7 +342,8 @@ private struct PlainHead {
             let accumulator = Double(
                 run.state.shared.value.part.accumulators[HeadInput.positions + 2])
             #expect(abs(accumulator - (1e-10 + slope * slope)) < 1e-8, "clicked: \(clicked)")
-            #expect(run.examples.map { $0["kept_share"]!.double! } == [clicked ? 1 : 0.5])
+            #expect(run.examples.map { $0["kept_share"]!.double! } == [1])
+            #expect(run.examples.map { $0["learned"]?.boolean } == [nil], "true where not said")
             #expect(run.clock.examplesLearned == 1)
         }
     }

@@ -40,7 +40,8 @@ extension FinetuneStep {
             example.revision = isCorrection ? 1 : 0
             example.label = clicked ? 1 : 0
             example.prediction = rounded(Math.sigmoid(kept.logit))
-            example.kept_share = clicked ? 1 : Double(place.pointee.parameters.negativeShare)
+            example.learned =
+                clicked || isKept(state, row, place.pointee.parameters.negativeShare)
             example.item = kept.itemKey
             example.user = kept.user
             example.query = kept.hasQuery != 0 ? kept.query : nil

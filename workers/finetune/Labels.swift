@@ -344,7 +344,7 @@ extension FinetuneStep {
     }
 
     /// Thins negatives by a hash of the impression's id.
-    private func isKept(_ state: FinetuneState, _ row: UInt32, _ share: Float) -> Bool {
+    func isKept(_ state: FinetuneState, _ row: UInt32, _ share: Float) -> Bool {
         guard share < 1 else { return true }
         let draw = Float(state.pending.key(row).high >> 40) * 0x1p-24
         return draw < share
