@@ -30,6 +30,29 @@ import Testing
         #expect(row.prediction == 0.125, "the prediction of revision 0")
     }
 
+    @Test
+    func `an example stands for as many as its share says, a corrected one for its correction's`()
+        throws
+    {
+        let run = try SmallRun()
+        func example(_ id: String, _ label: Int, _ share: Double, revision: Int = 0) -> String {
+            """
+            {"impression_id":"\(id)","kept_share":\(share),"label":\(label),"prediction":0.5,\
+            "revision":\(revision),"task":"click","time_ms":1,"user":"0000000000000002"}
+            """
+        }
+        let list = [
+            example("a", 0, 0.25), example("b", 0, 0.25), example("c", 1, 1),
+            example("b", 1, 1, revision: 1),
+        ]
+        try run.write(
+            "examples.jsonl",
+            [#"{"domain":"feed","examples":["# + list.joined(separator: ",") + "]}"])
+        let quality = try #require(try ExampleTable(folder: run.folder)).overall.whole
+        #expect(quality.examples == 3 && quality.positives == 2)
+        #expect(quality.calibration == (4 * 0.5 + 0.5 + 0.5) / 2)
+    }
+
     @Test func `examples come in order of time whatever their order in the file`() throws {
         let run = try SmallRun()
         let table = try #require(try ExampleTable(folder: run.folder))

@@ -36,7 +36,7 @@ final class SmallRun {
         rmdir(folder)
     }
 
-    private func write(_ name: String, _ lines: [String]) throws {
+    func write(_ name: String, _ lines: [String]) throws {
         var text = ByteBuffer()
         for line in lines {
             text.append(line)
