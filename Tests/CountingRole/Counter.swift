@@ -89,6 +89,7 @@ public struct CountingProcess: Sendable {
         var limits = WorkerLimits()
         limits.collectRecords = 500
         limits.checkpointRecords = 2_000
+        limits.checkpointSeconds = 2
         return limits
     }
 

@@ -24,7 +24,8 @@ final class FleetUnderTest {
     func partitions(of topic: Topic) -> Int { fleet.settings.topicPartitions[topic.name]! }
 
     init(
-        _ broker: RealBroker, events: Int = 3, domainLog: Int = 1, checkpointRecords: Int = 400
+        _ broker: RealBroker, events: Int = 3, domainLog: Int = 1, checkpointRecords: Int = 400,
+        checkpointSeconds: Int = 600
     ) throws {
         self.broker = broker
         let name = "fleet-\(UUID().uuidString.lowercased().prefix(8))"
@@ -40,7 +41,8 @@ final class FleetUnderTest {
                 }
             return "\"\(topic.name)\": {\"partitions\": \(count)}"
         }
-        let caps = "\"items_max\": 10000, \"open_impressions_max\": 10000"
+        let caps =
+            "\"items_max\": 10000, \"open_impressions_max\": 10000, \"checkpoint_s\": \(checkpointSeconds)"
         let text = """
             {"version": 1, "fleet": "\(name)", "topics": {\(topics.joined(separator: ", "))},
              "roles": {"enrich": {\(caps), "users_max": 10000, "duplicates_max": 20000,

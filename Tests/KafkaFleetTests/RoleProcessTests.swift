@@ -33,7 +33,8 @@ struct RoleProcessTests {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SplitMix64(seed: seed)
         let under = try FleetUnderTest(
-            broker, events: 3, domainLog: partitions, checkpointRecords: 2_000)
+            broker, events: 3, domainLog: partitions, checkpointRecords: 2_000, checkpointSeconds: 2
+        )
         var input = try under.writeInput(4_000)
         input.closes = true
         try under.appendBadEvent()
@@ -151,14 +152,12 @@ struct RoleProcessTests {
     ) throws {
         // Without ticks the last thing in both logs is the end of a transaction, which is no record.
         let under = try FleetUnderTest(
-            broker, events: 1, domainLog: 1, checkpointRecords: 1_000_000)
+            broker, events: 1, domainLog: 1, checkpointRecords: 1_000_000,
+            checkpointSeconds: number == SIGKILL ? 1 : 600)
         let more = ["--set", "tick_period_ms=0"]
         func start() throws {
             try under.start("encode")
-            for role in ["enrich", "finetune"] {
-                let often = number == SIGKILL ? ["--set", "roles.\(role).checkpoint_s=1"] : []
-                try under.start(role, more + often)
-            }
+            for role in ["enrich", "finetune"] { try under.start(role, more) }
         }
         try start()
         try under.append(try under.writeInput(200))
