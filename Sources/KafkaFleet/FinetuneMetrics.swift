@@ -42,6 +42,10 @@ extension Metric {
         "coldstream_vectors_masked_total", .counter,
         "Text vectors of another length than text.dimension, or with numbers that are not finite.",
         labels: ["partition"])
+    static let unusableNumbers = Metric(
+        "coldstream_unusable_numbers_total", .counter,
+        "Inputs, predictions and priors that are no numbers or beyond all bounds: not learned from.",
+        labels: ["partition"])
 }
 
 extension RoleMetrics where State == FinetuneState {
@@ -51,7 +55,7 @@ extension RoleMetrics where State == FinetuneState {
         role.metrics = [
             .auc, .gauc, .logLoss, .calibration, .impressions, .labels, .clicks, .corrections,
             .domainsUnlisted, .scoresPublished, .publishPoints, .recordsUnused, .vectorsMasked,
-            .evictedRows,
+            .unusableNumbers, .evictedRows,
         ]
         role.eventTime = { $0.time > 0 ? $0.time : nil }
         role.publication = { state in
@@ -102,6 +106,7 @@ extension MetricValues {
         add(.scoresPublished, counters.scoresPublished, partition)
         add(.publishPoints, state.publishPoints, partition)
         add(.vectorsMasked, counters.vectorsMasked, partition)
+        add(.unusableNumbers, counters.unusableNumbers, partition)
         for (reason, count) in [
             ("before_settings", counters.recordsBeforeSettings),
             ("correction_after_horizon", counters.correctionsAfterHorizon),

@@ -4,8 +4,8 @@ import DeterministicMath
 
 /// Positives and negatives by the logit that was predicted. 16,384 bytes; merges and corrects exactly.
 ///
-/// 2,048 cells of width 1/128 over −8 … 8; logits outside count at the ends, NaN at the lower one. Cells
-/// hold up to 2^32 − 1.
+/// 2,048 cells of width 1/128 over −8 … 8; logits outside count at the ends, NaN at the lower one. Counts
+/// stop at 2^32 − 1 a cell.
 ///
 /// From it come AUC and calibration error, and both at any cut of the stream by merging.
 @frozen
@@ -30,7 +30,17 @@ public struct RankingHistogram: Mergeable {
     @inlinable @inline(__always)
     public mutating func add(logit: Double, clicked: Bool) {
         let cell = Self.cell(logit)
-        if clicked { positives[cell] &+= 1 } else { negatives[cell] &+= 1 }
+        if clicked {
+            positives[cell] = Self.sum(positives[cell], 1)
+        } else {
+            negatives[cell] = Self.sum(negatives[cell], 1)
+        }
+    }
+
+    @inlinable @inline(__always)
+    static func sum(_ a: UInt32, _ b: UInt32) -> UInt32 {
+        let (sum, overflow) = a.addingReportingOverflow(b)
+        return overflow ? .max : sum
     }
 
     /// An example counted as negative turned out to be positive.
@@ -39,12 +49,12 @@ public struct RankingHistogram: Mergeable {
         let cell = Self.cell(logit)
         guard negatives[cell] > 0 else { return }
         negatives[cell] &-= 1
-        positives[cell] &+= 1
+        positives[cell] = Self.sum(positives[cell], 1)
     }
 
     public mutating func merge(_ other: RankingHistogram) {
-        negatives.combine(other.negatives) { $0 &+= $1 }
-        positives.combine(other.positives) { $0 &+= $1 }
+        negatives.combine(other.negatives) { $0 = Self.sum($0, $1) }
+        positives.combine(other.positives) { $0 = Self.sum($0, $1) }
     }
 
     /// The chance that a random positive was predicted above a random negative, equals half; nil while one

@@ -61,6 +61,18 @@ func traffic(_ count: Int, seed: UInt64, spread: Double = 1, center: Double = -2
         }
     }
 
+    @Test func `cells of a histogram stop where they are full and do not begin again`() {
+        var histogram = RankingHistogram()
+        histogram.add(logit: -1, clicked: false)
+        histogram.add(logit: 1, clicked: true)
+        for _ in 0..<33 { histogram.merge(histogram) }
+        #expect(histogram.auc == 1)
+        histogram.add(logit: -1, clicked: false)
+        histogram.add(logit: 1, clicked: true)
+        histogram.correct(logit: -1)
+        #expect(abs(histogram.auc! - 1) < 1e-6)
+    }
+
     @Test func `predictions that know nothing have an AUC of one half`() {
         var random = Random(seed: 6)
         var histogram = RankingHistogram()
