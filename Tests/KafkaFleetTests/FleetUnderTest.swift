@@ -17,7 +17,7 @@ final class FleetUnderTest {
     let fleet: KafkaFleet
     let folder: String
     let processes: WorkerProcesses
-    private let settingsFile: String
+    let settingsFile: String
     static let startMilliseconds: Int64 = 1_700_000_000_000
 
     var name: String { fleet.settings.fleet }

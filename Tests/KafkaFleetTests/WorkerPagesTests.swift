@@ -206,4 +206,61 @@ struct WorkerPagesTests {
         }
         roles.end()
     }
+
+    @Test func `up serves its own pages, and its processes theirs behind`() throws {
+        let port = RealBroker.freePort()
+        let program = URL(fileURLWithPath: CommandLine.arguments[0])
+            .deletingLastPathComponent().appendingPathComponent("coldstream").path
+        try under.processes.start(
+            "up",
+            [
+                program, "up", "--config", under.settingsFile, "--brokers", under.broker.address,
+                "--http", "127.0.0.1:\(port)",
+            ])
+        func text(_ port: Int, _ path: String) throws -> String {
+            let answer = try http(port, "GET \(path)")
+            return String(answer.split(separator: "\r\n\r\n", maxSplits: 1).last!)
+        }
+        func processes() throws -> [JSONValue] {
+            try JSONValue(parsing: text(port, "/status"))["processes"]?.array ?? []
+        }
+        func ports() throws -> [Int] {
+            try processes().compactMap { $0["http"]?.text?.split(separator: ":").last }
+                .compactMap { Int($0) }
+        }
+        try under.until(60, "ready workers") {
+            guard let found = try? ports(), found.count == 3 else { return false }
+            return found.allSatisfy {
+                (try? http($0, "GET /health/ready").hasPrefix("HTTP/1.1 200")) ?? false
+            }
+        }
+        #expect(try ports() == [port + 1, port + 2, port + 3])
+        #expect(try http(port, "GET /health/ready").hasPrefix("HTTP/1.1 200"))
+        let first = try PrometheusPage(parsing: text(port, "/metrics"))
+        #expect(first.sum("coldstream_running_processes") == 3)
+        for (port, role) in zip(try ports(), ["enrich", "finetune", "encode"]) {
+            let page = try PrometheusPage(parsing: text(port, "/metrics"))
+            let build = try #require(page["coldstream_build_info"]?.samples.first)
+            #expect(build["role"] == role && build["slot"] == "0")
+            #expect(build["librdkafka"] == "\(LibraryVersion.running)")
+            let status = try JSONValue(parsing: text(port, "/status"))
+            #expect(status["broker"]?.text != nil, "\(role)")
+        }
+
+        // One is killed and comes back.
+        let victim = "\(under.name).finetune.0"
+        let id = try #require(
+            try processes().first { $0["name"]?.text == victim }?["pid"]?.integer)
+        kill(Int32(id), SIGKILL)
+        try under.until(60, "restart of \(victim)") {
+            let page = try PrometheusPage(parsing: text(port, "/metrics"))
+            return page.value("coldstream_process_exits_total", ["process": victim, "code": "75"])
+                == 1
+                && page.value("coldstream_process_starts_total", ["process": victim]) == 2
+                && page.sum("coldstream_running_processes") == 3
+        }
+        let last = try PrometheusPage(parsing: text(port, "/metrics"))
+        #expect(last.regressions(since: first) == [])
+        #expect(under.processes.stop("up") == 0, "\(under.newestLines)")
+    }
 }
