@@ -82,6 +82,47 @@ import Testing
         #expect(log.now == 9_000)
     }
 
+    @Test func `a line far ahead moves the clock only if most of the ten behind it are ahead, too`()
+        throws
+    {
+        let hour: Int64 = 3_600_000
+        // Lines behind the far one that are there, too, of eleven; whether the clock believes it.
+        for (ahead, isBelieved) in [(0, false), (4, false), (5, true), (10, true)] {
+            let log = makeLog()
+            var lines = [event("before", 1_000), event("far", 2 * hour)]
+            for i in 0..<10 {
+                lines.append(event("e\(i)", i < ahead ? 2 * hour + Int64(i) : 2_000 + Int64(i)))
+            }
+            try ingest(log, events: try folder.write("events.jsonl", lines))
+            #expect(try arrived(log, .events).count == 12, "each line is an event")
+            var times: [Int64] = []
+            try log.read(Topic.events, partition: 0) { times.append($0.timestamp) }
+            #expect(times[1] == (isBelieved ? 2 * hour : 1_000), "\(ahead) ahead")
+        }
+    }
+
+    @Test func `a leap of a minute needs no look, and behind one at the end stands nobody to ask`()
+        throws
+    {
+        for (time, last) in [(61_000, 2_000), (61_001, 61_001)] as [(Int64, Int64)] {
+            let log = makeLog()
+            let file = try folder.write(
+                "events.jsonl", [event("a", 1_000), event("b", time), event("c", last)])
+            try ingest(log, events: file)
+            #expect(log.now == time)
+        }
+        let alone = try folder.write("events.jsonl", [event("a", 1_000), event("b", 9_000_000)])
+        try ingest(log, events: alone)
+        #expect(log.now == 9_000_000)
+    }
+
+    @Test func `a fast clock in the first line does not set the clock`() throws {
+        let file = try folder.write(
+            "events.jsonl", [event("fast", 7_200_000), event("a", 1_000), event("b", 2_000)])
+        try ingest(log, events: file)
+        #expect(log.now == 2_000)
+    }
+
     @Test func `a turn appends a thousand lines in one transaction`() throws {
         let file = try folder.write("events.jsonl", (0..<1_500).map { event("e\($0)", Int64($0)) })
         let input = IngestInput(name: "test", events: file)

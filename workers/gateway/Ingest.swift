@@ -77,6 +77,8 @@ public final class Ingest<Client: LogClient> {
     private var lineInReader: Int64?
     /// What was decided about the line of that number; a pipe is waited for once.
     private var judged: (number: Int64, isAccepted: Bool)?
+    /// How far the line that is being appended may move the clock.
+    private var clock: Int64?
     /// The number of the catalog line that comes next, and its time; nil: it cannot be read.
     private var catalogHead: (number: Int64, time: Int64?)?
     public private(set) var progress = IngestProgress()
@@ -248,6 +250,7 @@ public final class Ingest<Client: LogClient> {
                 if lines == settings.linesPerTurn { return true }
             }
         }
+        clock = try isUsed ? time.map(clock(movedTo:)) : nil
         // Looking ahead may have moved the bytes.
         let line = try events!.peek()!
         appendEventLine(line, isAccepted: isUsed)
@@ -276,6 +279,17 @@ public final class Ingest<Client: LogClient> {
         }
         judged = (line.number, isAccepted)
         return isAccepted
+    }
+
+    /// Where the clock stands with the next line, which is of this time.
+    private func clock(movedTo time: Int64) throws -> Int64 {
+        guard moveClock != nil else { return max(position.newestTime ?? time, time) }
+        let events = events!
+        // Lines of a pipe that are not there yet are not asked.
+        var patience = 0
+        return try DataClock().moved(to: time, from: position.newestTime) { ahead in
+            try events.peek(ahead, within: &patience).map { self.time(of: $0) }
+        }
     }
 
     /// The newest time of what a line says; nil if it cannot be used or says nothing.
@@ -351,7 +365,8 @@ public final class Ingest<Client: LogClient> {
     }
 
     private func appendEvent(_ bytes: ByteSlice, key: ByteSlice, time: Int64) {
-        position.newestTime = max(position.newestTime ?? time, time)
+        let reached = clock.map { min($0, time) } ?? time
+        position.newestTime = max(position.newestTime ?? reached, reached)
         outbox.begin(Topic.events, timestamp: timestamp)
         outbox.bytes.append(key)
         outbox.beginValue()
