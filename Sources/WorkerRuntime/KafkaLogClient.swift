@@ -30,6 +30,7 @@ public final class KafkaLogClient: LogClient {
     /// Reads what a recovery needs; gone when records flow.
     private var reader: Consumer?
     private var producerTopics: [ProducerTopic?] = []
+    private var window: CollectWindow
 
     private var fetched = RecordBatch()
     private var fetchedHeaders = HeaderArena()
@@ -64,6 +65,9 @@ public final class KafkaLogClient: LogClient {
         _ settings: KafkaLogSettings, input: Topic, connectMilliseconds: Int = 15_000
     ) throws where Topic.RawValue == UInt16 {
         self.settings = settings
+        window = CollectWindow(
+            minimumMilliseconds: settings.collectMinimumMilliseconds,
+            maximumMilliseconds: settings.collectMaximumMilliseconds)
         inputNumber = input.rawValue
         inputName = settings.topics[number: input.rawValue]
         output = try Self.makeOutput(settings, connectMilliseconds)
@@ -197,30 +201,36 @@ public final class KafkaLogClient: LogClient {
             hasJoined = true
         }
         try answerAssignment()
-        var first = ContinuousClock.now
-        var wait = settings.idleMilliseconds
+        var wait = 0
+        var hasWaited = false
         while batch.count < limit {
             switch try consumer.poll(timeoutMilliseconds: wait) {
             case .record(let record):
                 append(record, to: &batch)
                 if batch.count == 1 {
-                    first = ContinuousClock.now
-                } else if batch.count & 63 == 0,
-                    age(of: first) >= settings.collectMaximumMilliseconds
-                {
+                    window.began(at: .now, wasWaiting: !hasWaited)
+                } else if batch.count & 63 == 0, window.isOver(at: .now) {
                     return .records
                 }
                 wait = 0
             case .nothing:
-                guard !batch.isEmpty else { return .records }
-                let age = age(of: first)
-                guard age < settings.collectMinimumMilliseconds else { return .records }
-                wait = settings.collectMinimumMilliseconds - age
+                let now = ContinuousClock.now
+                if batch.isEmpty {
+                    guard !hasWaited else { return .records }
+                    hasWaited = true
+                    wait = settings.idleMilliseconds
+                } else if let more = window.wait(at: now) {
+                    wait = max(1, milliseconds(more))
+                } else {
+                    window.foundEmpty(at: now)
+                    return .records
+                }
             case .end(let position):
                 counters.reached(end: position.offset, partition: position.partition.partition)
             case .assigned(let partitions):
                 discard(&batch)
                 counters.forgetEnds()
+                window.forget()
                 assigned = partitions.map(\.partition)
                 starts = [:]
                 isUnanswered = true
@@ -229,6 +239,7 @@ public final class KafkaLogClient: LogClient {
             case .revoked(let partitions, let isLost):
                 discard(&batch)
                 counters.forgetEnds()
+                window.forget()
                 try consumer.unassign()
                 assigned = []
                 hasAssignment = false
@@ -245,8 +256,12 @@ public final class KafkaLogClient: LogClient {
     }
 
     private func age(of moment: ContinuousClock.Instant) -> Int {
-        let age = (ContinuousClock.now - moment).components
-        return Int(age.seconds) * 1_000 + Int(age.attoseconds / 1_000_000_000_000_000)
+        milliseconds(ContinuousClock.now - moment)
+    }
+
+    private func milliseconds(_ duration: Duration) -> Int {
+        let parts = duration.components
+        return Int(parts.seconds) * 1_000 + Int(parts.attoseconds / 1_000_000_000_000_000)
     }
 
     private func discard(_ batch: inout [Record]) {
@@ -297,8 +312,9 @@ public final class KafkaLogClient: LogClient {
             try consumer.commit(positions.map { Position(inputName, $0.partition, $0.next) })
         }
         uncommitted = []
-        counters.committed(
-            outbox, positions, taking: ContinuousClock.now - started)
+        let ended = ContinuousClock.now
+        window.hasCommitted(at: ended)
+        counters.committed(outbox, positions, taking: ended - started)
     }
 
     private func commit(

@@ -38,8 +38,8 @@ public struct KafkaLogSettings: Sendable {
     /// left open.
     public var outputs: [Topic] = []
     public var guarantee = Guarantee.exactlyOnce
-    /// Records are collected until the fetch queue is empty, at the earliest and at the latest so long
-    /// after the first.
+    /// Records are collected until the fetch queue is empty, at the earliest so long after the oldest of
+    /// them came and at the latest so long after the first was taken (`CollectWindow`).
     public var collectMinimumMilliseconds = 20
     public var collectMaximumMilliseconds = 100
     /// How long `collect` waits for a first record.

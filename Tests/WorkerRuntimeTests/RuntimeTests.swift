@@ -32,6 +32,71 @@ import Testing
     }
 }
 
+@Suite struct CollectWindowTests {
+    private let start = ContinuousClock.now
+
+    private func after(_ milliseconds: Int) -> ContinuousClock.Instant {
+        start + .milliseconds(milliseconds)
+    }
+
+    private func window(_ minimum: Int = 20, _ maximum: Int = 100) -> CollectWindow {
+        CollectWindow(minimumMilliseconds: minimum, maximumMilliseconds: maximum)
+    }
+
+    @Test func `a batch is complete so long after its first record`() {
+        var window = window()
+        window.began(at: after(0), wasWaiting: false)
+        #expect(window.wait(at: after(19)) == .milliseconds(1))
+        #expect(window.wait(at: after(20)) == nil)
+        #expect(!window.isOver(at: after(99)) && window.isOver(at: after(100)))
+    }
+
+    @Test func `records that came during a commit do not wait for the minimum once more`() {
+        var window = window()
+        window.began(at: after(0), wasWaiting: false)
+        window.foundEmpty(at: after(20))
+        window.hasCommitted(at: after(32))
+        window.began(at: after(32), wasWaiting: true)
+        #expect(window.wait(at: after(39)) == .milliseconds(1), "20 ms after the queue was empty")
+        #expect(window.wait(at: after(40)) == nil)
+        #expect(!window.isOver(at: after(131)), "the maximum counts from the first record taken")
+    }
+
+    @Test func `a slow commit is left five milliseconds for its markers`() {
+        var window = window()
+        window.began(at: after(0), wasWaiting: false)
+        window.foundEmpty(at: after(20))
+        window.hasCommitted(at: after(90))
+        window.began(at: after(90), wasWaiting: true)
+        #expect(window.wait(at: after(94)) == .milliseconds(1))
+        #expect(window.wait(at: after(95)) == nil)
+    }
+
+    @Test func `what came after the queue was asked in vain counts from its own time`() {
+        var window = window()
+        window.began(at: after(0), wasWaiting: false)
+        window.foundEmpty(at: after(20))
+        window.began(at: after(500), wasWaiting: false)
+        #expect(window.wait(at: after(519)) == .milliseconds(1))
+    }
+
+    @Test func `a batch that was cut in a full queue says nothing about the next one`() {
+        var window = window()
+        window.began(at: after(0), wasWaiting: false)
+        window.foundEmpty(at: after(20))
+        window.began(at: after(30), wasWaiting: true)
+        window.began(at: after(80), wasWaiting: true)
+        #expect(window.wait(at: after(99)) == .milliseconds(1), "20 ms after it was taken")
+    }
+
+    @Test func `without a minimum nothing waits`() {
+        var window = window(0, 0)
+        window.hasCommitted(at: after(0))
+        window.began(at: after(0), wasWaiting: false)
+        #expect(window.wait(at: after(0)) == nil && window.isOver(at: after(0)))
+    }
+}
+
 @Suite struct RestartPolicyTests {
     @Test func `waits double up to the longest, and start anew after a steady run`() {
         var policy = RestartPolicy()
