@@ -66,12 +66,20 @@ public struct KafkaFleet: Sendable {
         var place = KafkaLogSettings(
             client: client, fleet: settings.fleet, role: role, slot: slot, topics: topics)
         place.guarantee = guarantee
+        place.queueBytes = queueBytes
         place.outputs = Self.outputs[role] ?? []
         if settingsRoles.contains(role) {
             place.collectMinimumMilliseconds = Int(settings.integer("collect_min_ms", role: role))
             place.collectMaximumMilliseconds = Int(settings.integer("collect_max_ms", role: role))
         }
         return place
+    }
+
+    /// Fetched records that may wait, and produced ones: librdkafka stops fetching for a second where this
+    /// is passed (before 2.2), so a sixteenth of the role's memory, and no more than drains in two seconds.
+    private var queueBytes: Int {
+        let memory = settings.value("memory_bytes").value?.integer ?? 4 << 30
+        return Int(min(max(memory / 16, 16 << 20), 256 << 20))
     }
 
     /// What goes around a worker: what an operator sees, and what ends it when it hangs.
