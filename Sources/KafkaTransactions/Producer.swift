@@ -58,9 +58,12 @@ final class Producer {
         decided["linger.ms"] = "\(settings.lingerMilliseconds)"
         client = try Client(
             .producer, settings.client, decided: decided,
-            preferred: ["compression.type": settings.compression].merging(
-                settings.reportsQueues ? Client.reportingQueues : [:]
-            ) { $1 }
+            preferred: [
+                "compression.type": settings.compression,
+                // A transaction that begins while the markers of the last one are written is told to come
+                // again, and would wait for 100 ms.
+                "retry.backoff.ms": "10",
+            ].merging(settings.reportsQueues ? Client.reportingQueues : [:]) { $1 }
         ) { conf in rd_kafka_conf_set_dr_msg_cb(conf, keepDelivery) }
     }
 
