@@ -34,6 +34,7 @@ public final class KafkaLogClient: LogClient {
 
     private var fetched = RecordBatch()
     private var fetchedHeaders = HeaderArena()
+    private var order = ProduceOrder()
     private var outgoingHeaders = RecordHeaders()
     /// The encoded form of `outgoingHeaders`: records of a topic mostly carry the same ones.
     private var outgoingEncoded: [UInt8] = []
@@ -320,27 +321,44 @@ public final class KafkaLogClient: LogClient {
     private func commit(
         _ outbox: borrowing Outbox, _ positions: [InputPosition], by producer: TransactionalProducer
     ) throws {
-        var transaction = try producer.begin()
+        order.removeAll()
         for entry in outbox.entries {
             let topic = try topic(entry.topic)
-            let headers = outbox.headers(of: entry)
-            if headers.isEmpty {
-                try transaction.produce(
-                    topic, partition: entry.partition, key: outbox.key(of: entry),
-                    value: outbox.value(of: entry), timestampMilliseconds: entry.timestamp)
-            } else {
-                prepare(headers)
-                try transaction.produce(
-                    topic, partition: entry.partition, key: outbox.key(of: entry),
-                    value: outbox.value(of: entry), headers: outgoingHeaders,
-                    timestampMilliseconds: entry.timestamp)
-            }
+            order.append(
+                topic: entry.topic,
+                partition: entry.partition
+                    ?? Murmur2.partition(outbox.key(of: entry)!, of: topic.partitionCount),
+                of: topic.partitionCount)
+        }
+        var transaction = try producer.begin()
+        try order.forEach {
+            let entry = outbox.entries[$0]
+            try produce(outbox, entry, Int(order.partitions[$0]), in: &transaction)
         }
         if !positions.isEmpty {
             try transaction.send(
                 positions.map { Position(inputName, $0.partition, $0.next) }, of: consumer)
         }
         try transaction.commit()
+    }
+
+    private func produce(
+        _ outbox: borrowing Outbox, _ entry: Outbox.Entry, _ partition: Int,
+        in transaction: inout Transaction
+    ) throws {
+        let topic = try topic(entry.topic)
+        let headers = outbox.headers(of: entry)
+        if headers.isEmpty {
+            try transaction.produce(
+                topic, partition: partition, key: outbox.key(of: entry),
+                value: outbox.value(of: entry), timestampMilliseconds: entry.timestamp)
+        } else {
+            prepare(headers)
+            try transaction.produce(
+                topic, partition: partition, key: outbox.key(of: entry),
+                value: outbox.value(of: entry), headers: outgoingHeaders,
+                timestampMilliseconds: entry.timestamp)
+        }
     }
 
     private func produce(

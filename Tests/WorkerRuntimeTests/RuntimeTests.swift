@@ -97,6 +97,39 @@ import Testing
     }
 }
 
+@Suite struct ProduceOrderTests {
+    @Test func `the first record of every partition comes first, then all others as they came`() {
+        var order = ProduceOrder()
+        var random = SystemRandomNumberGenerator()
+        for count in [0, 1, 2, 3, 10, 1_000] {
+            let places = (0..<count).map { _ in
+                (topic: UInt16.random(in: 0..<3, using: &random), partition: Int.random(in: 0..<6))
+            }
+            order.removeAll()
+            for place in places {
+                order.append(topic: place.topic, partition: place.partition, of: 4)
+            }
+            var produced: [Int] = []
+            order.forEach { produced.append($0) }
+            #expect(produced.sorted() == Array(0..<count))
+            #expect(order.partitions.map(Int.init) == places.map(\.partition))
+            for topic in 0..<UInt16(3) {
+                for partition in 0..<6 {
+                    let mine = { (record: Int) in
+                        places[record].topic == topic && places[record].partition == partition
+                    }
+                    let there = produced.filter(mine)
+                    #expect(there == there.sorted(), "the order within a partition")
+                    if let first = there.first { #expect(order.openers.contains(first)) }
+                }
+            }
+            let opened = Set(order.openers.map { "\(places[$0])" })
+            #expect(opened.count == order.openers.count, "each partition is opened once")
+            #expect(Array(produced.prefix(order.openers.count)) == order.openers)
+        }
+    }
+}
+
 @Suite struct RestartPolicyTests {
     @Test func `waits double up to the longest, and start anew after a steady run`() {
         var policy = RestartPolicy()
