@@ -260,6 +260,17 @@ struct RowStore: ~Copyable {
     /// In front of the row's own bytes: age, key, length of the name; then the name.
     private static let prefixBytes = 28
 
+    /// How many of a row's bytes are written: all but the words of zeros at its end, as lists in rows leave
+    /// them where they are not full.
+    private func usedBytes(_ row: UInt32) -> Int {
+        let base = UnsafeRawPointer(rows) + Int(row) &* rowBytes
+        var used = rowBytes
+        while used >= 8, base.loadUnaligned(fromByteOffset: used &- 8, as: UInt64.self) == 0 {
+            used &-= 8
+        }
+        return used
+    }
+
     private mutating func encode(_ row: UInt32) -> ByteSlice {
         let head = heads[Int(row)]
         encoded.removeAll()
@@ -269,7 +280,7 @@ struct RowStore: ~Copyable {
         if isNamed { encoded.append(name(row)) }
         encoded.append(
             ByteSlice(
-                UnsafeRawBufferPointer(start: rows + Int(row) * rowBytes, count: rowBytes)))
+                UnsafeRawBufferPointer(start: rows + Int(row) * rowBytes, count: usedBytes(row))))
         return encoded.slice
     }
 
@@ -278,6 +289,7 @@ struct RowStore: ~Copyable {
             let row = changed[i]
             let head = heads + Int(row)
             head.pointee.isChanged = false
+            let wasSaved = head.pointee.savedHash != 0
             savedHash &-= head.pointee.savedHash
             head.pointee.savedHash = 0
             if head.pointee.isLive {
@@ -285,7 +297,7 @@ struct RowStore: ~Copyable {
                 head.pointee.savedHash = rowHash(row, bytes)
                 savedHash &+= head.pointee.savedHash
                 body(row, bytes)
-            } else {
+            } else if wasSaved {
                 body(row, nil)
             }
         }
@@ -313,18 +325,22 @@ struct RowStore: ~Copyable {
         }
         let raw = UnsafeRawPointer(bytes.base)
         let nameLength = Int(raw.loadUnaligned(fromByteOffset: 24, as: UInt32.self))
-        guard bytes.count == prefix + nameLength + rowBytes, isNamed || nameLength == 0 else {
+        let used = bytes.count - prefix - nameLength
+        guard 0...rowBytes ~= used, (rowBytes - used) % 8 == 0, isNamed || nameLength == 0,
+            used == rowBytes || used < 8
+                || raw.loadUnaligned(fromByteOffset: bytes.count - 8, as: UInt64.self) != 0
+        else {
             throw StateError(
                 "row \(row) of table \(table) has \(bytes.count) bytes with a name of \(nameLength), "
-                    + "expected \(prefix + rowBytes) beside the name: it is torn or of another layout"
-            )
+                    + "expected \(prefix) to \(prefix + rowBytes) beside the name: it is torn or of "
+                    + "another layout")
         }
         let head = heads + Int(row)
         head.pointee.age = raw.loadUnaligned(as: UInt64.self)
         head.pointee.key = raw.loadUnaligned(fromByteOffset: 8, as: Hash128.self)
         head.pointee.isLive = true
         if isNamed { setName(row, bytes.slice(prefix, prefix + nameLength)) }
-        memcpy(rows + Int(row) * rowBytes, raw + prefix + nameLength, rowBytes)
+        memcpy(rows + Int(row) * rowBytes, raw + prefix + nameLength, used)
         liveRows += 1
         free.take(row)
         addToIndex(row)

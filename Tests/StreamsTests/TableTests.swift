@@ -172,6 +172,49 @@ private func contents(_ table: some StateTable) -> [UInt32: [UInt8]] {
         #expect(contents(table) == contents(restored))
     }
 
+    @Test func `words of zeros at the end of a row are not written, and come back`() throws {
+        for used in 0...4 {
+            let table = Table<UInt64>("t", maximumRows: 10, tailBytes: 24, isNamed: true)
+            let row = "name".lend { table.insert(Hash128(1, 1), name: $0) }
+            if used > 0 { table[row].pointee = 1 }
+            for i in 0..<max(0, used - 1) { table.tail(row, as: UInt64.self)[i] = UInt64(1) << 63 }
+            var written: [UInt8] = []
+            table.takeChangedRows { written = $1!.copy() }
+            #expect(written.count == 28 + 4 + 8 * used)
+            let restored = Table<UInt64>("t", maximumRows: 10, tailBytes: 24, isNamed: true)
+            try written.lend { try restored.restoreRow(0, $0) }
+            #expect(restored.savedHash == table.savedHash)
+            restored.finishRestore(sequence: table.sequence)
+            #expect(contents(restored) == contents(table))
+            let zeros = written + [UInt8](repeating: 0, count: 8)
+            if used < 3 {
+                #expect(throws: StateError.self, "a row that nobody would write so") {
+                    try zeros.lend { try restored.restoreRow(0, $0) }
+                }
+            }
+        }
+    }
+
+    @Test func `a row that was never written leaves no tombstone, one that was leaves one`() {
+        let table = Table<UInt64>("t", maximumRows: 10)
+        var written: [(row: UInt32, isTombstone: Bool)] = []
+        func checkpoint() {
+            written = []
+            table.takeChangedRows { written.append(($0, $1 == nil)) }
+        }
+        table.remove(table.insert(Hash128(1, 1)))
+        checkpoint()
+        #expect(written.isEmpty)
+        let row = table.insert(Hash128(2, 2))
+        checkpoint()
+        #expect(written.map(\.isTombstone) == [false])
+        table.remove(row)
+        checkpoint()
+        #expect(written.map(\.isTombstone) == [true] && table.savedHash == 0)
+        checkpoint()
+        #expect(written.isEmpty)
+    }
+
     @Test func `a row of any other length is refused with a sentence`() throws {
         let table = Table<UInt64>("users", maximumRows: 10, tailBytes: 8, isNamed: true)
         _ = "name".lend { table.insert(Hash128(1, 1), name: $0) }
