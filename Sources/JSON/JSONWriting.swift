@@ -229,11 +229,39 @@ extension ByteBuffer {
                 return
             }
         }
+        if appendShortDecimal(number) { return }
         appendUninitialized(32) { out in
             var stream = ShortestDigits(out: out)
             number.write(to: &stream)
             return stream.count
         }
+    }
+
+    /// Appends a number that is no integer and has at most ten decimal places and 15 digits; false where
+    /// it is another.
+    ///
+    /// Two decimals of at most 15 digits never read back as the same number, so the one that reads back as
+    /// `number` is the shortest.
+    private mutating func appendShortDecimal(_ number: Double) -> Bool {
+        let magnitude = number.magnitude
+        guard magnitude >= 1e-4, magnitude < 1e5 else { return false }
+        let scaled = (magnitude * 1e10).rounded()
+        guard scaled / 1e10 == magnitude else { return false }
+        let digits = UInt64(scaled)
+        if number < 0 { append(UInt8(ascii: "-")) }
+        appendJSON(Int64(digits / 10_000_000_000))
+        appendUninitialized(11) { out in
+            var rest = digits % 10_000_000_000
+            out[0] = UInt8(ascii: ".")
+            for place in stride(from: 10, through: 1, by: -1) {
+                out[place] = UInt8(ascii: "0") &+ UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
+            }
+            var length = 11
+            while out[length &- 1] == UInt8(ascii: "0") { length &-= 1 }
+            return length
+        }
+        return true
     }
 
     /// Appends text in quotes with the fewest escapes: quote, backslash and control characters.

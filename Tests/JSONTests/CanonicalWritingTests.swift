@@ -6,6 +6,10 @@ import Testing
 
 @testable import JSON
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 @Suite struct CanonicalWritingTests {
     @Test(arguments: [
         (
@@ -51,7 +55,20 @@ import Testing
             let number = Double(Int64(random.next() % 2_000_000) - 1_000_000) / 1_000
             try expectSame(number, parser)
         }
+        for _ in 0..<200_000 {
+            // Decimals of one to 12 places, from below a ten-thousandth to above a hundred thousand, and
+            // what stands beside them.
+            let places = Double(1 + random.next() % 12)
+            let range = pow(10, Double(random.next() % 11) - 5)
+            let sign: Double = random.next() & 1 == 0 ? 1 : -1
+            let scale = pow(10, places)
+            let uniform = Double(random.next() >> 11) * 0x1p-53
+            let number = sign * (uniform * range * scale).rounded() / scale
+            try expectSame(number, parser)
+            try expectSame(number.nextUp, parser)
+        }
         for number in [
+            0.0001, 0.00009999999999, 99_999.9999999999, 100_000.5, -0.5, 0.3, 0.1 + 0.2,
             0.1, 1e22, 1e23, Double.leastNonzeroMagnitude, 2.2250738585072014e-308,
             1.7976931348623157e308, 0x1p53 + 2,
         ] {
