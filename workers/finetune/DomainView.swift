@@ -18,15 +18,21 @@ final class DomainView {
         vectors = dimension > 0 ? ContextVectors(dimension: dimension) : nil
     }
 
-    /// Rows of `candidates` by row of `queries`.
+    /// Rows of `candidates`, ascending, by row of `queries`.
     @exclusivity(unchecked) private(set) var candidates: [UInt32: [UInt32]] = [:]
 
     func addCandidate(_ row: UInt32, of query: UInt32) {
-        candidates[query, default: []].append(row)
+        insert(row, into: &candidates[query, default: []])
     }
 
     func removeCandidate(_ row: UInt32, of query: UInt32) {
-        candidates[query]?.removeAll { $0 == row }
+        if let at = candidates[query]?.firstIndex(of: row) { candidates[query]!.remove(at: at) }
         if candidates[query]?.isEmpty ?? false { candidates[query] = nil }
+    }
+
+    private func insert(_ row: UInt32, into rows: inout [UInt32]) {
+        var at = rows.count
+        while at > 0, rows[at - 1] > row { at -= 1 }
+        rows.insert(row, at: at)
     }
 }

@@ -283,6 +283,7 @@ final class Scratch {
     let vector: UnsafeMutablePointer<Int8>
     let lookups: Lookups
     @exclusivity(unchecked) var ranks: [Int32] = []
+    @exclusivity(unchecked) var ranking = RankedOnce()
     let sums = UnsafeMutablePointer<GradientSums>.allocate(capacity: 1)
     /// Features of a micro-batch's corrections.
     @exclusivity(unchecked) var corrections: [UnsafeMutablePointer<KeptFeatures>] = []

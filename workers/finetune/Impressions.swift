@@ -125,7 +125,7 @@ extension FinetuneStep {
         let domain = state.queries[row].pointee.domain
         let view = state.views[Int(domain)]
         let wasHead = view.headQueries.remove(row)
-        for candidate in (view.candidates[row] ?? []).sorted() {
+        for candidate in view.candidates[row] ?? [] {
             state.candidates.remove(candidate)
             view.removeCandidate(candidate, of: row)
         }

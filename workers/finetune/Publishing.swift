@@ -175,7 +175,7 @@ extension FinetuneStep {
                 isPrepared = true
             }
             publishCandidates(
-                state, domain, query, candidates.sorted(), all: isTurn, parameters, point, &outbox)
+                state, domain, query, candidates, all: isTurn, parameters, point, &outbox)
             if state.queries[query].pointee.isTouched != 0 {
                 state.queries[query].pointee.isTouched = 0
                 state.queries.markChanged(query)
@@ -192,7 +192,7 @@ extension FinetuneStep {
         guard let text = state.texts.find(FinetuneState.textKey(hash)) else { return }
         let head = state.head(domain, scratch.lookups)
         let queryWeight = head.hashed[Int(bucket(.query, hash))].weight
-        var ranked: [UInt32] = []
+        scratch.ranking.removeAll()
         for row in candidates {
             let place = state.candidates[row]
             let item = place.pointee.item
@@ -200,7 +200,9 @@ extension FinetuneStep {
                 state.items.isLive(item)
                 && UInt32(truncatingIfNeeded: state.items.key(item).low) == place.pointee.itemKey
             guard all || place.pointee.isTouched != 0 else {
-                if place.pointee.isRanked != 0, isKnown { ranked.append(row) }
+                if place.pointee.isRanked != 0, isKnown {
+                    scratch.ranking.append(row, score: place.pointee.published.score)
+                }
                 continue
             }
             place.pointee.isTouched = 0
@@ -229,25 +231,19 @@ extension FinetuneStep {
             place.pointee.published.scoreStd =
                 (standardDeviation * standardDeviation + pair.variance).squareRoot()
             place.pointee.isRanked = 1
-            ranked.append(row)
+            scratch.ranking.append(row, score: score)
         }
-        ranked.sort { a, b in
-            let (x, y) = (
-                state.candidates[a].pointee.published.score,
-                state.candidates[b].pointee.published.score
-            )
-            return x > y || (x == y && a < b)
-        }
-        for (i, row) in ranked.enumerated() {
+        var rank = 0
+        scratch.ranking.forEachSorted { row in
+            rank += 1
             let place = state.candidates[row]
-            guard place.pointee.published.saysNew(i + 1, place.pointee.labels, parameters.threshold)
-            else { continue }
-            place.pointee.published.remember(i + 1, place.pointee.labels)
+            guard place.pointee.published.saysNew(rank, place.pointee.labels, parameters.threshold)
+            else { return }
+            place.pointee.published.remember(rank, place.pointee.labels)
             state.candidates.markChanged(row)
             append(
                 state, domain, query: text, item: place.pointee.item, place.pointee.published,
-                i + 1,
-                impressions: place.pointee.shown, labels: place.pointee.labels, point,
+                rank, impressions: place.pointee.shown, labels: place.pointee.labels, point,
                 &outbox)
         }
     }

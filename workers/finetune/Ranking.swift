@@ -47,6 +47,36 @@ struct Ranking {
     }
 }
 
+/// Rows that are put in the order of `Ranking` once.
+struct RankedOnce {
+    /// Scores are not negative, so their bits order them; inverted, they fall. The row stands behind.
+    private var keys: [UInt64] = []
+
+    mutating func removeAll() { keys.removeAll(keepingCapacity: true) }
+
+    mutating func append(_ row: UInt32, score: Float) {
+        keys.append(UInt64(~score.bitPattern) << 32 | UInt64(row))
+    }
+
+    /// Calls `body` with every row, highest score first.
+    mutating func forEachSorted(_ body: (UInt32) -> Void) {
+        keys.withUnsafeMutableBufferPointer { keys in
+            // So few that insertion is faster.
+            guard keys.count <= 64 else { return keys.sort() }
+            for i in 1..<max(1, keys.count) {
+                let key = keys[i]
+                var at = i
+                while at > 0, keys[at - 1] > key {
+                    keys[at] = keys[at - 1]
+                    at -= 1
+                }
+                keys[at] = key
+            }
+        }
+        for key in keys { body(UInt32(truncatingIfNeeded: key)) }
+    }
+}
+
 /// The most frequent queries of a domain by decayed count, equally frequent ones by row.
 ///
 /// Weights grow only when a query is seen, so the top can be kept by looking at that query alone; it

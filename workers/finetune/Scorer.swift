@@ -22,7 +22,7 @@ final class Scorer {
     private let historyCount = UnsafeMutablePointer<UInt8>.allocate(capacity: 64)
     private let logits = Scorer.floats(64)
     /// By size of the history: what the taste of an item loses for its tokens being common.
-    private let common = Scorer.floats(ContextRow.historyMaximum + 1)
+    private let common = Scorer.floats(TokenCache.stride)
     @exclusivity(unchecked) private var global = 0.0
     @exclusivity(unchecked) private var base = 0.0
     @exclusivity(unchecked) private var prior = LearnedPrior(
@@ -151,18 +151,19 @@ final class Scorer {
         let common = common
         let logits = logits
         let histories = view.histories
-        for size in 1...ContextRow.historyMaximum { common[size] = 0 }
+        var sums = SIMD16<Float>(repeating: 0)
         var rate: Float = 0
         for j in 0..<tokenCount {
             let bucket = list[j].bucket
             let value = lookups.shares[list[j].share]
             let token = tokens.token(bucket, state, global: global)
             rate += token[0]
-            for size in 1...ContextRow.historyMaximum { common[size] += value * token[size] }
+            sums += value * UnsafeRawPointer(token).loadUnaligned(as: SIMD16<Float>.self)
             histories.forEachContext(with: bucket) { context, times in
                 logits[context] += weight * value * lookups.logs[times]
             }
         }
+        UnsafeMutableRawPointer(common).storeBytes(of: sums, as: SIMD16<Float>.self)
         for c in 0..<count where historyCount[c] > 0 {
             logits[c] -= weight * common[Int(historyCount[c])]
         }
@@ -171,9 +172,10 @@ final class Scorer {
 }
 
 /// What a token says at a publish point, computed when first asked: the logit of its shrunken rate, then
-/// for histories of 1 to 10 items `ln(size · share of all clicks + 1)`.
+/// for histories of 1 to 10 items `ln(size · share of all clicks + 1)`, then zeros.
 private final class TokenCache {
-    private static let stride = ContextRow.historyMaximum + 1
+    /// A vector of 16.
+    static let stride = 16
     private let slots: UnsafeMutablePointer<Int32>
     @exclusivity(unchecked) private var values: UnsafeMutablePointer<Float>
     @exclusivity(unchecked) private var capacity = 1_024
@@ -183,6 +185,7 @@ private final class TokenCache {
         slots = .allocate(capacity: buckets)
         slots.initialize(repeating: -1, count: buckets)
         values = .allocate(capacity: capacity * TokenCache.stride)
+        values.initialize(repeating: 0, count: capacity * TokenCache.stride)
     }
 
     deinit {
@@ -209,6 +212,7 @@ private final class TokenCache {
         if used.count == capacity {
             let larger = UnsafeMutablePointer<Float>.allocate(
                 capacity: 2 * capacity * TokenCache.stride)
+            larger.initialize(repeating: 0, count: 2 * capacity * TokenCache.stride)
             larger.update(from: values, count: capacity * TokenCache.stride)
             values.deallocate()
             values = larger
@@ -239,12 +243,28 @@ final class ContextHistories {
         var next: Int32
     }
 
-    @exclusivity(unchecked) private var entries: [Entry] = []
-    /// Open addressing: bucket + 1 and its first entry.
-    @exclusivity(unchecked) private var keys: [UInt32] = []
-    @exclusivity(unchecked) private var firsts: [Int32] = []
+    /// What stands in a place of the open addressing: bucket + 1 and its first entry.
+    private struct Slot {
+        var key: UInt32 = 0
+        var first: Int32 = -1
+    }
+
+    private static let slotCount = 32_768
+    @exclusivity(unchecked) private var entries: UnsafeMutablePointer<Entry>
+    @exclusivity(unchecked) private var entryCount = 0
+    @exclusivity(unchecked) private var capacity = 1_024
+    @exclusivity(unchecked) private var slots: UnsafeMutablePointer<Slot>?
+    /// Places that are taken.
+    @exclusivity(unchecked) private var taken: [Int32] = []
     @exclusivity(unchecked) private var items: [(item: UInt32, contexts: UInt64)] = []
     @exclusivity(unchecked) private var builtFrom: (UInt64, UInt64) = (.max, .max)
+
+    init() { entries = .allocate(capacity: capacity) }
+
+    deinit {
+        entries.deallocate()
+        slots?.deallocate()
+    }
 
     /// Contexts, as bits, whose history holds the item.
     func contexts(with item: UInt32) -> UInt64 {
@@ -259,12 +279,11 @@ final class ContextHistories {
 
     @inline(__always)
     func forEachContext(with bucket: Int, _ body: (_ context: Int, _ times: Int) -> Void) {
-        guard !entries.isEmpty else { return }
-        let mask = keys.count - 1
-        var place = (bucket &* 0x9E37_79B1) >> 7 & mask
-        while keys[place] != 0 {
-            if keys[place] == UInt32(bucket) + 1 {
-                var at = firsts[place]
+        guard let slots else { return }
+        var place = ContextHistories.home(of: bucket)
+        while slots[place].key != 0 {
+            if slots[place].key == UInt32(bucket) + 1 {
+                var at = slots[place].first
                 while at >= 0 {
                     let entry = entries[Int(at)]
                     body(Int(entry.context), Int(entry.times))
@@ -272,8 +291,13 @@ final class ContextHistories {
                 }
                 return
             }
-            place = (place + 1) & mask
+            place = (place &+ 1) & (ContextHistories.slotCount &- 1)
         }
+    }
+
+    @inline(__always)
+    private static func home(of bucket: Int) -> Int {
+        (bucket &* 0x9E37_79B1) >> 7 & (slotCount &- 1)
     }
 
     func update(
@@ -283,13 +307,14 @@ final class ContextHistories {
         let version = (state.historiesVersion, contextsVersion)
         guard builtFrom != version else { return }
         builtFrom = version
-        entries.removeAll(keepingCapacity: true)
-        if keys.isEmpty {
-            keys = [UInt32](repeating: 0, count: 32_768)
-            firsts = [Int32](repeating: -1, count: 32_768)
+        entryCount = 0
+        if let slots {
+            for place in taken { slots[Int(place)] = Slot() }
         } else {
-            for i in keys.indices { keys[i] = 0 }
+            slots = .allocate(capacity: ContextHistories.slotCount)
+            slots!.initialize(repeating: Slot(), count: ContextHistories.slotCount)
         }
+        taken.removeAll(keepingCapacity: true)
         var found: [UInt32: UInt64] = [:]
         for c in 0..<count {
             let context = contexts + c
@@ -307,20 +332,32 @@ final class ContextHistories {
     }
 
     private func add(_ bucket: Int, _ context: UInt8) {
-        let mask = keys.count - 1
-        var place = (bucket &* 0x9E37_79B1) >> 7 & mask
-        while keys[place] != 0, keys[place] != UInt32(bucket) + 1 { place = (place + 1) & mask }
-        if keys[place] == 0 {
-            keys[place] = UInt32(bucket) + 1
-            firsts[place] = -1
+        let slots = slots!
+        var place = ContextHistories.home(of: bucket)
+        while slots[place].key != 0, slots[place].key != UInt32(bucket) + 1 {
+            place = (place &+ 1) & (ContextHistories.slotCount &- 1)
         }
-        var at = firsts[place]
+        if slots[place].key == 0 {
+            slots[place].key = UInt32(bucket) + 1
+            taken.append(Int32(place))
+        }
+        var at = slots[place].first
         while at >= 0, entries[Int(at)].context != context { at = entries[Int(at)].next }
         if at >= 0 {
             entries[Int(at)].times += 1
         } else {
-            entries.append(Entry(context: context, times: 1, next: firsts[place]))
-            firsts[place] = Int32(entries.count - 1)
+            if entryCount == capacity { grow() }
+            entries[entryCount] = Entry(context: context, times: 1, next: slots[place].first)
+            slots[place].first = Int32(entryCount)
+            entryCount += 1
         }
+    }
+
+    private func grow() {
+        let larger = UnsafeMutablePointer<Entry>.allocate(capacity: 2 * capacity)
+        larger.update(from: entries, count: entryCount)
+        entries.deallocate()
+        entries = larger
+        capacity *= 2
     }
 }
