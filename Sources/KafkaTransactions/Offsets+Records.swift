@@ -35,7 +35,7 @@ extension Offsets {
             case .record(let record):
                 let view = record.view
                 let place = TopicPartition(view.topicName.text, view.partition)
-                if open.remove(place) != nil {
+                if !view.endsRemains, open.remove(place) != nil {
                     found[place] = FirstRecord(offset: view.offset, timestamp: view.timestamp)
                 }
             case .end(let position): open.remove(position.partition)
@@ -69,17 +69,19 @@ extension Offsets {
 }
 
 extension Offsets {
-    /// Every record that a read-committed reader finds between two offsets, in order.
+    /// Every record that a reader finds between two offsets, in order.
     ///
     /// - Parameters:
     ///   - end: where to stop; markers below it are no records.
     ///   - stallMilliseconds: how long nothing may come before it is given up.
+    ///   - isolation: whether records of aborted and open transactions are found too.
     public func forEachRecord(
         of partition: TopicPartition, from start: Int64, upTo end: Int64,
-        stallMilliseconds: Int = 20_000, _ body: (RecordView) throws -> Void
+        stallMilliseconds: Int = 20_000,
+        isolation: ConsumerSettings.Isolation = .committed, _ body: (RecordView) throws -> Void
     ) throws {
         guard start < end else { return }
-        let reader = committedReader
+        let reader = isolation == .committed ? committedReader : uncommittedReader
         try reader.assign([Position(partition, start)])
         defer { try? reader.unassign() }
         var deadline = Deadline(milliseconds: stallMilliseconds)

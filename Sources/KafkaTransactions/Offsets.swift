@@ -38,7 +38,7 @@ public enum Lag: Equatable, Sendable {
 public final class Offsets {
     /// What librdkafka tells of a partition's end depends on the handle's isolation level.
     let committedReader: Consumer
-    private let uncommittedReader: Consumer
+    let uncommittedReader: Consumer
 
     /// - Parameter group: whose committed offsets `committed` reads.
     public init(_ properties: ClientProperties, group: String) throws(KafkaError) {

@@ -23,6 +23,14 @@ public struct RecordView {
         }
     }
 
+    static let endKey: StaticString = "coldstream.transaction-end"
+
+    /// Whether this says nothing and was only written so that a marker follows it
+    /// (`TransactionalProducer.endRemains`): a tombstone of a key that no record has.
+    public var endsRemains: Bool {
+        value == nil && key.map { $0.equals(Self.endKey) } ?? false
+    }
+
     public var partition: Int { Int(message.pointee.partition) }
     public var offset: Int64 { message.pointee.offset }
 

@@ -92,22 +92,24 @@ public final class TransactionalProducer {
         try producer.topic(name, timeoutMilliseconds: timeoutMilliseconds)
     }
 
-    /// Ends what an earlier transaction of this id has left open in `partitions`, as aborted.
+    /// Ends what an earlier transaction of this id has left open in `partitions`.
     ///
     /// `initialise` has ended that transaction, but a broker of Kafka 4.0 to 4.3 writes no marker into a
     /// partition that has no leader at that moment, as behind its own restart (KAFKA-20734). Such a
-    /// partition stays closed to read-committed readers, and the next commit there would show what was
-    /// aborted. Writes one record a partition and aborts it: the marker ends both. Other producers'
-    /// transactions are left alone.
-    public func abortRemains(in partitions: [TopicPartition]) throws(KafkaError) {
+    /// partition stays closed to read-committed readers, and the next marker there, whatever it was meant
+    /// for, would decide on what was left. Writes one record a partition (`RecordView.endsRemains`) and
+    /// ends it: the marker ends both. Other producers' transactions are left alone.
+    ///
+    /// - Parameter commits: how the transaction was decided.
+    public func endRemains(in partitions: [TopicPartition], commits: Bool) throws(KafkaError) {
         guard !partitions.isEmpty else { return }
-        let key: StaticString = "aborted"
-        let bytes = ByteSlice(key.utf8Start, count: key.utf8CodeUnitCount)
         var transaction = try begin()
         for place in partitions {
             try transaction.produce(
-                topic(place.topic), partition: place.partition, key: bytes, value: .empty)
+                topic(place.topic), partition: place.partition, key: ByteSlice(RecordView.endKey),
+                value: nil)
         }
+        if commits { return try transaction.commit() }
         // librdkafka 2.0.2 fails to abort what has not reached the broker.
         try transaction.flush(timeoutMilliseconds: fullQueueMilliseconds)
         try transaction.abort()
@@ -249,7 +251,7 @@ public struct Transaction: ~Copyable {
     ///
     /// Where a connection broke meanwhile, the answer is not believed: a broker that has just come back
     /// may call a transaction committed and have left its markers out (KAFKA-20734). The next start
-    /// finds out (`TransactionalProducer.abortRemains`).
+    /// finds out (`TransactionalProducer.endRemains`).
     public consuming func commit() throws(KafkaError) {
         guard isBegun else { return }
         let events = owner.producer.client.events

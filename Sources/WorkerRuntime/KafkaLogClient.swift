@@ -27,6 +27,7 @@ public final class KafkaLogClient: LogClient {
     private let consumer: Consumer
     private let output: Output
     private let offsets: Offsets
+    private var mark: TransactionMark
     /// Reads what a recovery needs; gone when records flow.
     private var reader: Consumer?
     private var producerTopics: [ProducerTopic?] = []
@@ -69,6 +70,7 @@ public final class KafkaLogClient: LogClient {
         window = CollectWindow(
             minimumMilliseconds: settings.collectMinimumMilliseconds,
             maximumMilliseconds: settings.collectMaximumMilliseconds)
+        mark = TransactionMark(slot: settings.slotName)
         inputNumber = input.rawValue
         inputName = settings.topics[number: input.rawValue]
         output = try Self.makeOutput(settings, connectMilliseconds)
@@ -82,22 +84,24 @@ public final class KafkaLogClient: LogClient {
         member.reportsQueues = true
         consumer = try Consumer(member)
         for topic in settings.outputs { counters.writes(to: topic.rawValue) }
-        try abortRemains()
+        try endRemains()
     }
 
     /// Ends what the slot's last process has left open where it writes, before anything is committed.
-    private func abortRemains() throws {
+    private func endRemains() throws {
         guard case .transactions(let producer) = output else { return }
         var places: [TopicPartition] = []
         for topic in settings.outputs {
             let topic = try self.topic(topic.rawValue)
             places += (0..<topic.partitionCount).map { TopicPartition(topic.name, $0) }
         }
+        let remains = Remains(settings: settings, input: inputName, offsets: offsets)
         // Some may be open by other slots, and stay as they are.
-        let open = try offsets.offsets(of: places).filter { !$0.value.isSettled }
+        let open = try remains.find(in: places)
         guard !open.isEmpty else { return }
-        try producer.abortRemains(in: open.keys.sorted())
-        counters.aborts += 1
+        let wasCommitted = try remains.wasCommitted(among: places)
+        try producer.endRemains(in: open, commits: wasCommitted)
+        if !wasCommitted { counters.aborts += 1 }
     }
 
     private static func makeOutput(
@@ -207,6 +211,7 @@ public final class KafkaLogClient: LogClient {
         while batch.count < limit {
             switch try consumer.poll(timeoutMilliseconds: wait) {
             case .record(let record):
+                if record.view.endsRemains { continue }
                 append(record, to: &batch)
                 if batch.count == 1 {
                     window.began(at: .now, wasWaiting: !hasWaited)
@@ -331,9 +336,12 @@ public final class KafkaLogClient: LogClient {
                 of: topic.partitionCount)
         }
         var transaction = try producer.begin()
+        mark.begin()
         try order.forEach {
             let entry = outbox.entries[$0]
-            try produce(outbox, entry, Int(order.partitions[$0]), in: &transaction)
+            try produce(
+                outbox, entry, Int(order.partitions[$0]), in: &transaction,
+                hasPositions: !positions.isEmpty)
         }
         if !positions.isEmpty {
             try transaction.send(
@@ -344,11 +352,18 @@ public final class KafkaLogClient: LogClient {
 
     private func produce(
         _ outbox: borrowing Outbox, _ entry: Outbox.Entry, _ partition: Int,
-        in transaction: inout Transaction
+        in transaction: inout Transaction, hasPositions: Bool
     ) throws {
         let topic = try topic(entry.topic)
         let headers = outbox.headers(of: entry)
-        if headers.isEmpty {
+        if mark.takes(
+            entry, of: outbox, partitions: topic.partitionCount, hasPositions: hasPositions)
+        {
+            try transaction.produce(
+                topic, partition: partition, key: outbox.key(of: entry),
+                value: outbox.value(of: entry), headers: mark.headers,
+                timestampMilliseconds: entry.timestamp)
+        } else if headers.isEmpty {
             try transaction.produce(
                 topic, partition: partition, key: outbox.key(of: entry),
                 value: outbox.value(of: entry), timestampMilliseconds: entry.timestamp)
@@ -483,12 +498,14 @@ public final class KafkaLogClient: LogClient {
                 guard view.offset < stop else { return }
                 // A new reader may begin with the rest of a batch.
                 guard view.offset >= next else { continue }
-                headers.removeAll()
-                try body(
-                    Record(
-                        topic: number, partition: view.partition, offset: view.offset,
-                        timestamp: view.timestamp ?? 0, key: view.key, value: view.value,
-                        headers: settings.readsHeaders ? headers.encode(view) : Headers()))
+                if !view.endsRemains {
+                    headers.removeAll()
+                    try body(
+                        Record(
+                            topic: number, partition: view.partition, offset: view.offset,
+                            timestamp: view.timestamp ?? 0, key: view.key, value: view.value,
+                            headers: settings.readsHeaders ? headers.encode(view) : Headers()))
+                }
                 next = view.offset + 1
                 count += 1
                 if count & 4095 == 0 {

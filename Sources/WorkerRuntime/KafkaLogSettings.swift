@@ -32,7 +32,7 @@ public struct KafkaLogSettings: Sendable {
     /// `<fleet>.<role>`: the consumer group, and the first part of checkpoint keys.
     public var group: String
     /// `<fleet>.<role>.<slot>`: transactional id and group instance id. Stable: a process that takes the
-    /// slot over aborts what the last one left open, and gets its partitions without a rebalance.
+    /// slot over ends what the last one left open, and gets its partitions without a rebalance.
     public var slotName: String
     /// What the slot writes to, checkpoints included: where a start looks for what the last process has
     /// left open.
@@ -49,6 +49,9 @@ public struct KafkaLogSettings: Sendable {
     /// After so long the transaction that a group's offset waits for counts as one that nobody will
     /// end: longer than the transaction's timeout and a broker's search for such transactions (10 s).
     public var hangingMilliseconds = 20_000
+    /// A start takes what is open in an output for hanging where it has not been ended after so long:
+    /// longer than most transactions of slots at work.
+    public var remainsMilliseconds = 300
     /// How long a recovery may go without a record before it is given up: longer than a dead worker's
     /// transaction stays open.
     public var recoveryStallMilliseconds = 60_000

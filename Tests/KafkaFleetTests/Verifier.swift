@@ -64,6 +64,7 @@ struct Verifier {
             switch try consumer.poll(timeoutMilliseconds: 200) {
             case .record(let record):
                 let view = record.view
+                if view.endsRemains { continue }
                 var headers = ByteBuffer()
                 view.forEachHeader { Headers.append($0, $1 ?? .empty, to: &headers) }
                 result.append(

@@ -44,19 +44,23 @@ public final class RealBroker: Sendable {
     ) throws {
         self.port = port ?? Self.freePort()
         folder = NSTemporaryDirectory() + "coldstream-broker-\(UUID().uuidString)"
-        extraArguments =
-            settings.sorted { $0.key < $1.key }.flatMap { ["--set", "\($0.key)=\($0.value)"] }
-            + arguments
+        extraArguments = Self.arguments(settings) + arguments
         try restart()
     }
 
     deinit { end() }
 
     /// Starts the broker again after `kill` or `stop`, with its topics and records.
-    public func restart() throws {
+    ///
+    /// - Parameter settings: lines of server.properties, for this time.
+    public func restart(settings: [String: String] = [:]) throws {
         try Self.run(
             ["start", "--data", folder, "--port", "\(port)", "--owner", "\(getpid())"]
-                + extraArguments)
+                + extraArguments + Self.arguments(settings))
+    }
+
+    private static func arguments(_ settings: [String: String]) -> [String] {
+        settings.sorted { $0.key < $1.key }.flatMap { ["--set", "\($0.key)=\($0.value)"] }
     }
 
     /// `kill -9`; returns when the process is gone.

@@ -309,6 +309,7 @@ final class Fleet {
         while ContinuousClock.now < deadline {
             switch try consumer.poll(timeoutMilliseconds: 200) {
             case .record(let record):
+                if record.view.endsRemains { continue }
                 result.append((record.view.key?.text, record.view.value?.copy()))
             case .end(let position):
                 if position.offset >= end { return result }
