@@ -18,20 +18,48 @@ public struct ReportComparison: Sendable {
         public var tolerance: Double
 
         public var isEqual: Bool {
-            guard let first, let second else { return first == nil && second == nil }
-            return abs(first - second) <= tolerance
+            guard let distance else { return first == nil && second == nil }
+            return distance <= tolerance
+        }
+
+        /// Nil where a run has no such number.
+        public var distance: Double? {
+            guard let first, let second else { return nil }
+            return abs(first - second)
         }
     }
 
-    public let rows: [Row]
-    public let tolerance: Double
+    /// The numbers of one domain; its counts first.
+    public struct Domain: Sendable {
+        public var name: String
+        public var rows: [Row]
 
+        /// The metric whose values lie farthest apart.
+        public var farthest: Row? { ReportComparison.farthest(of: rows) }
+    }
+
+    /// Counts of the whole run, then metrics over all domains.
+    public let overall: [Row]
+    /// Of both runs, sorted by name.
+    public let domains: [Domain]
+    public let tolerance: Double
+    public let domainTolerance: Double
+
+    public var rows: [Row] { overall + domains.flatMap(\.rows) }
     public var differences: [Row] { rows.filter { !$0.isEqual } }
 
-    /// The metric whose values lie farthest apart.
-    public var farthest: Row? {
-        rows.filter { $0.tolerance > 0 && $0.first != nil && $0.second != nil }
-            .max { abs($0.first! - $0.second!) < abs($1.first! - $1.second!) }
+    /// The metric over all domains whose values lie farthest apart.
+    public var farthest: Row? { Self.farthest(of: overall) }
+
+    /// The domain with the metric whose values lie farthest apart.
+    public var farthestDomain: Domain? {
+        domains.filter { $0.farthest != nil }
+            .max { $0.farthest!.distance! < $1.farthest!.distance! }
+    }
+
+    private static func farthest(of rows: [Row]) -> Row? {
+        rows.filter { $0.tolerance > 0 && $0.distance != nil }
+            .max { $0.distance! < $1.distance! }
     }
 
     private static let counts = [
@@ -44,32 +72,41 @@ public struct ReportComparison: Sendable {
     /// - Parameters:
     ///   - first: a `summary.json`, as is `second`.
     ///   - tolerance: how far metrics over all domains may lie apart.
-    public init(_ first: JSONValue, _ second: JSONValue, tolerance: Double = 0.003) {
+    ///   - domainTolerance: the same for the metrics of one domain, which has fewer labels.
+    public init(
+        _ first: JSONValue, _ second: JSONValue, tolerance: Double = 0.003,
+        domainTolerance: Double = 0.01
+    ) {
         self.tolerance = tolerance
-        var rows = Self.counts.map {
-            Row(name: $0, first: first[$0]?.double, second: second[$0]?.double, tolerance: 0)
-        }
-        func compare(
+        self.domainTolerance = domainTolerance
+        func rows(
             _ a: JSONValue?, _ b: JSONValue?, _ names: [String], _ tolerance: Double,
-            _ prefix: String
-        ) {
-            rows += names.map {
+            _ prefix: String = ""
+        ) -> [Row] {
+            names.map {
                 Row(
                     name: prefix + $0, first: a?[$0]?.double, second: b?[$0]?.double,
                     tolerance: tolerance)
             }
         }
-        compare(first["overall"], second["overall"], Self.metrics, tolerance, "overall.")
+        overall =
+            rows(first, second, Self.counts, 0)
+            + rows(first["overall"], second["overall"], Self.metrics, tolerance, "overall.")
         let (one, two) = (first["domains"], second["domains"])
         let names = Set((one?.members ?? []).map(\.name) + (two?.members ?? []).map(\.name))
-        for name in names.sorted() {
-            compare(one?[name], two?[name], ["impressions", "clicks"], 0, "\(name).")
+        domains = names.sorted().map { name in
+            let (one, two) = (one?[name], two?[name])
+            return Domain(
+                name: name,
+                rows: rows(one, two, ["impressions", "clicks"], 0, "\(name).")
+                    + rows(one, two, Self.metrics, domainTolerance, "\(name)."))
         }
-        self.rows = rows
     }
 
     /// Compares two output folders.
-    public init(folder: String, other: String, tolerance: Double = 0.003) throws {
+    public init(
+        folder: String, other: String, tolerance: Double = 0.003, domainTolerance: Double = 0.01
+    ) throws {
         func summary(_ folder: String) throws -> JSONValue {
             guard let summary = try JSONLines.value(folder + "/summary.json") else {
                 throw ReportError(
@@ -77,7 +114,9 @@ public struct ReportComparison: Sendable {
             }
             return summary
         }
-        self.init(try summary(folder), try summary(other), tolerance: tolerance)
+        self.init(
+            try summary(folder), try summary(other), tolerance: tolerance,
+            domainTolerance: domainTolerance)
     }
 
     /// Every number compared.
@@ -94,14 +133,14 @@ public struct ReportComparison: Sendable {
             })
     }
 
-    /// One line where all is equal, else a table of what is not.
+    /// What is equal, and by domain the metric that is farthest apart; or a table of what is not equal.
     public var text: String {
         guard !differences.isEmpty else {
             let far = farthest.map {
                 "; farthest apart is \($0.name), \(Formatted.fixed($0.first, 4)) and \(Formatted.fixed($0.second, 4))"
             }
-            return "equal: \(rows.filter { $0.tolerance == 0 }.count) counts, metrics within "
-                + "\(tolerance)\(far ?? "")\n"
+            let counts = rows.filter { $0.tolerance == 0 }.count
+            return "equal: \(counts) counts, metrics within \(tolerance)\(far ?? "")\n" + domainText
         }
         var table = TextTable([
             ("differs", .left), ("first", .right), ("second", .right), ("allowed", .right),
@@ -113,5 +152,28 @@ public struct ReportComparison: Sendable {
             ])
         }
         return table.text
+    }
+
+    private var domainText: String {
+        guard let worst = farthestDomain else { return "" }
+        var table = TextTable(
+            [
+                ("domain", .left), ("impressions", .right), ("clicks", .right),
+                ("farthest apart", .left), ("first", .right), ("second", .right),
+                ("distance", .right),
+            ], indent: 2)
+        for domain in domains {
+            let far = domain.farthest
+            table.append(
+                [domain.name]
+                    + domain.rows.prefix(2).map { Formatted.count(Int64($0.first ?? 0)) }
+                    + [
+                        far.map { String($0.name.dropFirst(domain.name.count + 1)) }
+                            ?? Formatted.nothing,
+                        Formatted.fixed(far?.first, 4), Formatted.fixed(far?.second, 4),
+                        Formatted.fixed(far?.distance, 4),
+                    ])
+        }
+        return "by domain within \(domainTolerance), farthest apart is \(worst.name)\n" + table.text
     }
 }

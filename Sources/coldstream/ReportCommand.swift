@@ -10,7 +10,8 @@ enum ReportCommand {
 
     static let against = Option<String?>(
         "against", "DIR",
-        help: "only compare with that run: counts must be equal, metrics within .003; 1 if not"
+        help:
+            "only compare with that run: counts must be equal, metrics within .003, those of a domain within .01; 1 if not"
     ).completing(.directories)
 
     static let command = Command<Action>(
