@@ -3,7 +3,7 @@ import Testing
 
 @testable import KafkaTransactions
 
-/// What every code of librdkafka 2.0.2 (and two newer ones) calls for: where repeating is harmless, and inside a
+/// What every code of librdkafka 2.0.2 (and three newer ones) calls for: where repeating is harmless, and inside a
 /// transaction.
 private let table:
     [(remedies: (harmless: KafkaError.Remedy, harmful: KafkaError.Remedy), names: String)] = [
@@ -39,7 +39,7 @@ private let table:
         (
             (.retry, .restart),
             """
-            _TRANSPORT _RESOLVE _MSG_TIMED_OUT _ALL_BROKERS_DOWN _TIMED_OUT _QUEUE_FULL _ISR_INSUFF
+            _DESTROY_BROKER _TRANSPORT _RESOLVE _MSG_TIMED_OUT _ALL_BROKERS_DOWN _TIMED_OUT _QUEUE_FULL _ISR_INSUFF
             _NODE_UPDATE _WAIT_COORD _IN_PROGRESS _PREV_IN_PROGRESS _TIMED_OUT_QUEUE _WAIT_CACHE _INTR
             _PARTIAL _RETRY UNKNOWN LEADER_NOT_AVAILABLE NOT_LEADER_FOR_PARTITION REQUEST_TIMED_OUT
             BROKER_NOT_AVAILABLE REPLICA_NOT_AVAILABLE STALE_CTRL_EPOCH NETWORK_EXCEPTION
@@ -104,7 +104,7 @@ private func allCodes() -> [(code: Int32, name: String)] {
         let known = Set(allCodes().map(\.name))
         let listed = table.flatMap { $0.names.split { $0 == " " || $0 == "\n" }.map(String.init) }
         #expect(Set(listed).count == listed.count)
-        let newer: Set = ["_LOG_TRUNCATION", "UNKNOWN_TOPIC_ID"]
+        let newer: Set = ["_LOG_TRUNCATION", "UNKNOWN_TOPIC_ID", "_DESTROY_BROKER"]
         #expect(listed.filter { !known.contains($0) && !newer.contains($0) } == [])
         let missing = allCodes().filter {
             $0.code < 98 && !(-139 ... -101).contains($0.code) && remedies($0.name) == nil
