@@ -16,11 +16,14 @@ public struct KafkaLogError: Error, Equatable, CustomStringConvertible {
 public final class KafkaLogClient: LogClient {
     public let settings: KafkaLogSettings
     public private(set) var counters = LogCounters()
-    /// When the partitions came that wait for their recovery.
+    /// When the newest assignment came; at first when this client was made.
     private var assignedAt = ContinuousClock.now
     /// Told now and then during a recovery: topic, partition, records read, end that is read up to.
     public var recoveryProgress:
         ((_ topic: String, _ partition: Int, _ at: Int64, _ end: Int64) -> Void)?
+    /// Told every `waitReportMilliseconds` of a recovery in which nothing happens.
+    public var recoveryWaits: ((RecoveryWait) -> Void)?
+    private static let waitReportMilliseconds = 2_000
 
     private let inputNumber: UInt16
     private let inputName: String
@@ -406,15 +409,35 @@ public final class KafkaLogClient: LogClient {
         let place = TopicPartition(inputName, partition)
         pending.remove(partition)
         // A transaction that the slot's last process left open is settled by now; another slot's may
-        // take until its timeout.
-        do {
-            return try consumer.committed(
-                [place], timeoutMilliseconds: settings.hangingMilliseconds)[place]
-        } catch {
-            // Who answers without regard to open transactions shows that one of them is why.
-            let offset = try offsets.committedIgnoringPending([place])[place]
-            pending.insert(partition)
-            return offset
+        // take until its timeout. It was begun before this slot had the partition: what was waited for
+        // one partition counts for the others.
+        let began = ContinuousClock.now
+        let limit = max(
+            settings.hangingMilliseconds - age(of: assignedAt),
+            min(settings.hangingMilliseconds, 2 * Self.waitReportMilliseconds))
+        var reported = 0
+        while true {
+            let left = max(1, limit - age(of: began))
+            do throws(KafkaError) {
+                return try consumer.committed(
+                    [place], timeoutMilliseconds: min(left, Self.waitReportMilliseconds))[place]
+            } catch {
+                let waited = age(of: began)
+                if error.remedy == .retry, waited < limit {
+                    if waited - reported >= Self.waitReportMilliseconds {
+                        reported = waited
+                        recoveryWaits?(
+                            RecoveryWait(
+                                partition: place, reason: .pendingOffset, milliseconds: waited,
+                                limitMilliseconds: limit))
+                    }
+                    continue
+                }
+                // Who answers without regard to open transactions shows that one of them is why.
+                let offset = try offsets.committedIgnoringPending([place])[place]
+                pending.insert(partition)
+                return offset
+            }
         }
     }
 
@@ -491,6 +514,8 @@ public final class KafkaLogClient: LogClient {
         var count = 0
         var lastProgress = ContinuousClock.now
         var lastReader = lastProgress
+        var lastReport = lastProgress
+        var isHeldBack = false
         while true {
             switch try reader.poll(timeoutMilliseconds: 100) {
             case .record(let record):
@@ -507,6 +532,7 @@ public final class KafkaLogClient: LogClient {
                             headers: settings.readsHeaders ? headers.encode(view) : Headers()))
                 }
                 next = view.offset + 1
+                isHeldBack = false
                 count += 1
                 if count & 4095 == 0 {
                     recoveryProgress?(place.topic, view.partition, view.offset, stop)
@@ -516,11 +542,23 @@ public final class KafkaLogClient: LogClient {
                 // Behind the last record stand only markers; or an open transaction holds the rest back.
                 if position.offset >= stop { return }
                 next = max(next, position.offset)
+                isHeldBack = true
             default:
+                if age(of: lastReport) >= Self.waitReportMilliseconds, next == progressed {
+                    lastReport = .now
+                    recoveryWaits?(
+                        RecoveryWait(
+                            partition: place,
+                            reason: isHeldBack
+                                ? .openTransaction(offset: next) : .records(offset: next),
+                            milliseconds: age(of: lastProgress),
+                            limitMilliseconds: settings.recoveryStallMilliseconds))
+                }
                 if next > progressed {
                     progressed = next
                     lastProgress = ContinuousClock.now
                     lastReader = lastProgress
+                    lastReport = lastProgress
                 } else if age(of: lastProgress) > settings.recoveryStallMilliseconds {
                     throw stalled(place, at: next, before: stop)
                 } else if age(of: lastReader) > settings.recoveryRereadMilliseconds {

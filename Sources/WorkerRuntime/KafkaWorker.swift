@@ -62,6 +62,7 @@ public final class KafkaWorker<Role: Step> {
         log.recoveryProgress = { [weak self] topic, partition, at, end in
             self?.recovering(topic, partition, at, end)
         }
+        log.recoveryWaits = { [weak self] in self?.waiting($0) }
     }
 
     /// Works until `stop` is raised, then drains.
@@ -197,8 +198,17 @@ public final class KafkaWorker<Role: Step> {
         return worker.state(of: partition).map(publication)
     }
 
-    private func publish(_ phase: WorkerMoment.Phase) {
+    private func waiting(_ wait: RecoveryWait) {
+        watchdog.expect(
+            within: max(turnSeconds, wait.limitMilliseconds / 1_000 + 30),
+            "recovery of \(wait.partition) stands still")
+        journal(.notice, "waiting", ("for", .text("\(wait)")))
+        publish(.recovering, waitingFor: "\(wait)")
+    }
+
+    private func publish(_ phase: WorkerMoment.Phase, waitingFor: String? = nil) {
         published = ContinuousClock.now
+        moment.waitingFor = waitingFor
         let (lags, now) = (log.lags, wallClock())
         if phase != .recovering { moment.recovery = nil }
         // Reading many states takes time that the worker lacks: all at the end of a phase, else now and

@@ -61,6 +61,8 @@ public struct WorkerMoment: Sendable {
     }
 
     public var phase = Phase.starting
+    /// What a recovery stands and waits for.
+    public var waitingFor: String?
     public var partitions: [PartitionStatus] = []
     public var inputs: [InputMoment] = []
     /// While recovering; the partition that is being read.
@@ -164,6 +166,7 @@ public final class WorkerStatus: StatusPages {
             JSONMember("state", .text(now.phase.rawValue)),
             JSONMember("reason", text(now.quarantine ?? deadBecause)),
             JSONMember("recovery", now.recovery?.json ?? .null),
+            JSONMember("waiting_for", text(now.waitingFor)),
             JSONMember("version", .text(version)), JSONMember("librdkafka", .text(library)),
             JSONMember("broker", text(facts.broker)),
             JSONMember("step_version", text(facts.stepVersion)),

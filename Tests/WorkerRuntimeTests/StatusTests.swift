@@ -116,10 +116,15 @@ import Testing
                 "broker", "commits", "fleet", "lag_records", "lag_seconds", "librdkafka",
                 "numerics",
                 "partitions", "reason", "records_in", "records_out", "recovery", "release", "role",
-                "slot", "start_time_s", "state", "step_version", "uptime_s", "version", "worker",
+                "slot", "start_time_s", "state", "step_version", "uptime_s", "version",
+                "waiting_for", "worker",
             ])
         #expect(json["state"]?.text == "assigned" && json["broker"]?.text == "3.9")
         #expect(json["release"] == .null && json["reason"] == .null && json["recovery"] == .null)
+        #expect(json["waiting_for"] == .null)
+        moment.waitingFor = "a transaction"
+        status.publish(moment)
+        #expect(try JSONValue(parsing: status.json)["waiting_for"]?.text == "a transaction")
         #expect(json["step_version"] == .null && json["role"]?.text == "r")
         #expect(json["lag_records"]?.integer == 2 && json["lag_seconds"]?.double == 1.5)
         let commits = try #require(json["commits"])
