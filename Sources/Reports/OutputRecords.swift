@@ -4,20 +4,20 @@ import Bytes
 import JSON
 
 public enum OutputRecords {
-    /// The record of a domain in `domain-statistics.jsonl`.
+    /// The record of a domain in `domain-statistics`.
     ///
     /// - Returns: nil where the domain is not in it, with the domains that are.
     public static func statistics(
-        folder: String, domain: String
+        _ records: some PublishedRecords, domain: String
     ) throws -> (record: JSONValue?, domains: [String]) {
         var found: JSONValue?
         var domains: [String] = []
-        let isThere = try JSONLines.forEach(folder + "/domain-statistics.jsonl") { line in
-            guard let name = line.member("domain")?.text?.text else { return }
+        try records.forEach(of: "domain-statistics", keyPrefix: nil) { line in
+            guard let name = line.member("domain")?.text?.text else { return true }
             domains.append(name)
             if name == domain { found = JSONValue(line) }
+            return true
         }
-        guard isThere else { throw ReportError("\(folder) has no domain-statistics.jsonl") }
         return (found, domains)
     }
 
@@ -56,33 +56,34 @@ public enum OutputRecords {
 
     /// Calls `body` with every dead letter; stops when it returns false.
     public static func forEachDeadLetter(
-        folder: String, _ body: (DeadLetterLine) -> Bool
+        _ records: some PublishedRecords, _ body: (DeadLetterLine) -> Bool
     ) throws {
-        struct Enough: Error {}
-        do {
-            let isThere = try JSONLines.forEach(folder + "/dead-letters.jsonl") { line in
-                if !body(DeadLetterLine(line)) { throw Enough() }
-            }
-            guard isThere else { throw ReportError("\(folder) has no dead-letters.jsonl") }
-        } catch is Enough {}
+        try records.forEach(of: "dead-letters", keyPrefix: nil) { body(DeadLetterLine($0)) }
     }
 }
 
-/// One record of `dead-letters.jsonl`.
+/// One record of `dead-letters`.
 public struct DeadLetterLine: Sendable {
     public let reason: String
     public let message: String
     /// `events, partition 0, ordinal 12` or `data/events.jsonl.gz, line 12`.
     public let origin: String
+    /// That it was meant for or read from, by its name in a fleet.
+    public let topic: String
+    /// Whether it is a line that was never appended.
+    public let isHeldBack: Bool
+    public let key: [UInt8]?
     /// What could not be used, as far as it was kept; nil: a tombstone.
     public let value: [UInt8]?
     public let valueBytes: Int64
     public let json: JSONValue
 
-    init(_ line: JSONView) {
+    public init(_ line: JSONView) {
         reason = line.member("reason")?.text?.text ?? ""
         message = line.member("message")?.text?.text ?? ""
-        let topic = line.member("topic")?.text?.text ?? ""
+        topic = line.member("topic")?.text?.text ?? ""
+        key = line.member("key_base64")?.text.flatMap { Base64.decode($0) }
+        isHeldBack = line.member("input")?.text != nil
         if let input = line.member("input")?.text?.text {
             origin = "\(input), line \(line.member("line")?.integer ?? 0)"
         } else {
@@ -94,6 +95,9 @@ public struct DeadLetterLine: Sendable {
         valueBytes = line.member("value_bytes")?.integer ?? 0
         json = JSONValue(line)
     }
+
+    /// Whether all of the value was kept.
+    public var isWhole: Bool { Int64(value?.count ?? 0) == valueBytes }
 
     /// The value for a terminal: what is no plain text is written as `\xHH`.
     public var printableValue: String {

@@ -29,6 +29,28 @@ public struct ScoreLine: Sendable, Equatable {
     }
 }
 
+extension ScoreLine {
+    /// - Throws: `ReportError` where a field is missing that every score has.
+    public init(_ line: JSONView) throws {
+        guard let domain = line.member("domain")?.text, let item = line.member("item_id")?.text,
+            let score = line.member("score")?.double,
+            let scoreStd = line.member("score_std")?.double
+        else { throw ReportError("scores: a record has no domain, item_id or score") }
+        self.init(
+            domain: domain.text, query: line.member("query")?.text?.text, item: item.text,
+            score: score, scoreStd: scoreStd, rank: line.member("rank")?.integer ?? 0,
+            impressions: line.member("impressions")?.integer ?? 0,
+            labels: line.member("labels")?.integer ?? 0,
+            stage: line.member("stage")?.text?.text ?? "")
+    }
+
+    /// nil where it is of another task than click.
+    init?(ofClicks line: JSONView) throws {
+        guard line.member("task")?.text?.equals("click") ?? false else { return nil }
+        try self.init(line)
+    }
+}
+
 public enum ScoreFile {
     /// Calls `body` with every score of the task click in a folder; false where there is no file.
     @discardableResult
@@ -36,30 +58,23 @@ public enum ScoreFile {
         folder: String, _ body: (ScoreLine) throws -> Void
     ) throws -> Bool {
         try JSONLines.forEach(folder + "/scores.jsonl") { line in
-            guard line.member("task")?.text?.equals("click") ?? false else { return }
-            guard let domain = line.member("domain")?.text, let item = line.member("item_id")?.text,
-                let score = line.member("score")?.double,
-                let scoreStd = line.member("score_std")?.double
-            else { throw ReportError("scores.jsonl: a line has no domain, item_id or score") }
-            try body(
-                ScoreLine(
-                    domain: domain.text, query: line.member("query")?.text?.text, item: item.text,
-                    score: score, scoreStd: scoreStd, rank: line.member("rank")?.integer ?? 0,
-                    impressions: line.member("impressions")?.integer ?? 0,
-                    labels: line.member("labels")?.integer ?? 0,
-                    stage: line.member("stage")?.text?.text ?? ""))
+            if let score = try ScoreLine(ofClicks: line) { try body(score) }
         }
     }
 
     /// The best of one domain, and of one query where one is given.
     public static func top(
-        folder: String, domain: String, query: String?, count: Int
+        _ records: some PublishedRecords, domain: String, query: String?, count: Int
     ) throws -> [ScoreLine] {
         var best = BestScores(count: count)
-        let isThere = try forEach(folder: folder) { line in
-            if line.domain == domain, query == nil || line.query == query { best.offer(line) }
+        try records.forEach(of: "scores", keyPrefix: "\(domain)/click/") { line in
+            if let score = try ScoreLine(ofClicks: line), score.domain == domain,
+                query == nil || score.query == query
+            {
+                best.offer(score)
+            }
+            return true
         }
-        guard isThere else { throw ReportError("\(folder) has no scores.jsonl") }
         return best.lines
     }
 }

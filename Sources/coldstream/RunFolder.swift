@@ -9,8 +9,8 @@ enum RunFolder {
     /// Dead letters of lines that never became events.
     static func heldBackLines(in folder: String) throws -> Int64 {
         var count: Int64 = 0
-        try OutputRecords.forEachDeadLetter(folder: folder) { letter in
-            if letter.json["input"] != nil { count += 1 }
+        try OutputRecords.forEachDeadLetter(RunFiles(folder: folder)) { letter in
+            if letter.isHeldBack { count += 1 }
             return true
         }
         return count

@@ -2,25 +2,27 @@
 
 import CommandLineArguments
 import Contracts
-import Reports
 import JSON
+import KafkaTransactions
 
 enum VersionCommand {
     /// Of the tool; CHANGELOG.md says what changed.
     static let version = "0.1.0"
 
     static let command = Command<Action>(
-        "version", "Says which version this is and which records it writes.",
+        "version", "Says which version and librdkafka this is, and which records it writes.",
         action: { arguments in
             let schemas = TopicContract.all.map(\.schemaHeader)
             if arguments.isJSON {
                 print(
                     JSONValue.object([
                         JSONMember("version", .text(version)),
+                        JSONMember("librdkafka", .text("\(LibraryVersion.running)")),
                         JSONMember("schemas", .array(schemas.map { .text($0) })),
                     ]).canonicalText)
             } else {
                 print("coldstream \(version)")
+                print("librdkafka \(LibraryVersion.running)")
                 print("records: \(schemas.joined(separator: " "))")
             }
             return .done

@@ -23,9 +23,10 @@ final class FleetUnderTest {
     var name: String { fleet.settings.fleet }
     func partitions(of topic: Topic) -> Int { fleet.settings.topicPartitions[topic.name]! }
 
+    /// - Parameter searches: whether the domain find publishes scores by query.
     init(
         _ broker: RealBroker, events: Int = 3, domainLog: Int = 1, checkpointRecords: Int = 400,
-        checkpointSeconds: Int = 600
+        checkpointSeconds: Int = 600, searches: Bool = false
     ) throws {
         self.broker = broker
         let name = "fleet-\(UUID().uuidString.lowercased().prefix(8))"
@@ -49,6 +50,7 @@ final class FleetUnderTest {
                                   "queries_max": 1000, "checkpoint_records": \(checkpointRecords)},
                        "finetune": {\(caps), "queries_max": 1000, "corrections_max": 10000,
                                     "checkpoint_records": \(checkpointRecords)}},
+             "domains": {"find": {"surface": "\(searches ? "search" : "recommendation")"}},
              "domain_defaults": {"label_window_s": 2, "attribution_window_s": 5}}
             """
         settingsFile = "\(folder)/coldstream.json"
@@ -124,7 +126,7 @@ final class FleetUnderTest {
 
     // Processes
 
-    private static let program = URL(fileURLWithPath: CommandLine.arguments[0])
+    static let program = URL(fileURLWithPath: CommandLine.arguments[0])
         .deletingLastPathComponent().appendingPathComponent("coldstream").path
 
     /// Starts a slot of a role as a user would: `coldstream worker`.

@@ -84,6 +84,12 @@ struct RoleProcessTests {
         let replays = under.replays(after: lines)
         #expect(replays.count >= 3 && replays.allSatisfy { $0 == 0 }, "\(replays)")
         try expectNone(Verifier(reading: under).differences())
+        // What this process was started with, as by LD_LIBRARY_PATH, counts for the workers too.
+        let libraries = Set(
+            under.journal.filter { $0["event"]?.text == "start" }
+                .compactMap { $0["librdkafka"]?.text })
+        #expect(libraries == ["\(LibraryVersion.running)"])
+        print("real broker: \(RealBroker.home ?? ""), librdkafka of the workers: \(libraries)")
     }
 
     /// Runs all roles over 300 impressions in two pieces and ends them by a signal.

@@ -73,19 +73,20 @@ import Testing
 
     @Test func `an interval is wide where little is known, and holds the score`() throws {
         let run = try SmallRun()
-        let top = try ScoreFile.top(folder: run.folder, domain: "feed", query: nil, count: 2)
+        let top = try ScoreFile.top(
+            RunFiles(folder: run.folder), domain: "feed", query: nil, count: 2)
         #expect(top.map(\.item) == ["b", "a"])
         #expect(top.allSatisfy { $0.interval.contains($0.score) })
         #expect(abs(top[0].interval.lowerBound - 0.3053) < 0.0001, "σ(−1.645 · .5)")
         let query = try ScoreFile.top(
-            folder: run.folder, domain: "search", query: "red shoes", count: 2)
+            RunFiles(folder: run.folder), domain: "search", query: "red shoes", count: 2)
         #expect(query.map(\.score) == [0.75])
     }
 
     @Test func `dead letters show what is no text as bytes`() throws {
         let run = try SmallRun()
         var shown: [String] = []
-        try OutputRecords.forEachDeadLetter(folder: run.folder) { letter in
+        try OutputRecords.forEachDeadLetter(RunFiles(folder: run.folder)) { letter in
             shown.append("\(letter.origin): \(letter.printableValue)")
             return true
         }
