@@ -5,17 +5,19 @@ import Contracts
 import Streams
 
 extension FinetuneStep {
-    func take(_ state: FinetuneState, _ record: Item) {
-        let item = item(state, record.record.item_id)
+    func take(_ state: FinetuneState, _ record: Item, _ outbox: inout Outbox) {
+        let item = item(state, record.record.item_id, &outbox)
         let place = state.items[item]
         let wasAvailable = place.pointee.isUnavailable == 0
+        let hadDomainList = place.pointee.hasDomainList
+        var isSame = true
         place.pointee.isInCatalog = record.deleted ? 0 : 1
         place.pointee.isUnavailable = record.deleted || !record.record.available ? 1 : 0
         if !record.deleted {
             tokenize(record.record)
             setDomains(record.record, place)
             let old = state.features(item)
-            let isSame = ByteSlice(scratch.itemFeatures).equals(ByteSlice(old))
+            isSame = ByteSlice(scratch.itemFeatures).equals(ByteSlice(old))
             if !isSame {
                 state.historiesVersion += 1
                 // Token counts follow the item: its past goes where its tokens go.
@@ -31,10 +33,32 @@ extension FinetuneStep {
         keep(record.deleted ? nil : record.vector, of: item, state)
         state.items.touch(item)
         state.items.markChanged(item)
-        guard wasAvailable != (place.pointee.isUnavailable == 0) || !record.deleted else { return }
+        let isAvailable = place.pointee.isUnavailable == 0
+        if !isSame || isAvailable != wasAvailable || hadDomainList != place.pointee.hasDomainList {
+            touchCandidates(state, of: item, &outbox)
+        }
+        guard wasAvailable != isAvailable || !record.deleted else { return }
         state.domains.forEachLive { domain in
             if let row = state.domainItems.find(FinetuneState.domainItemKey(domain, item)) {
                 touch(state, row)
+            }
+        }
+    }
+
+    /// The scores of an item's candidates are computed again, and those of what a domain may not show any
+    /// more are taken back, whether their queries are of the head now or not.
+    private func touchCandidates(
+        _ state: FinetuneState, of item: UInt32, _ outbox: inout Outbox
+    ) {
+        var next = state.items[item].pointee.firstCandidate
+        while next != 0 {
+            let row = next - 1
+            let candidate = state.candidates[row].pointee
+            next = candidate.nextOfItem
+            if isEligible(state, item, candidate.domain) {
+                touchCandidate(state, row)
+            } else {
+                withdraw(state, candidate: row, &outbox)
             }
         }
     }
@@ -116,10 +140,10 @@ extension FinetuneStep {
         }
     }
 
-    /// Whether a domain may show the item.
+    /// Whether a domain may show the item: the catalog says nothing else.
     func isEligible(_ state: FinetuneState, _ item: UInt32, _ domain: UInt32) -> Bool {
         let row = state.items[item].pointee
-        guard row.isUnavailable == 0, row.isInCatalog != 0 else { return false }
+        guard row.isUnavailable == 0 else { return false }
         guard row.hasDomainList != 0 else { return true }
         let features = state.features(item)
         let key = state.domains[domain].pointee.nameKey

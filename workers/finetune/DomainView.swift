@@ -13,6 +13,8 @@ final class DomainView {
     @exclusivity(unchecked) var headQueries = HeadQueries()
     /// Rows of `domainItems` touched since the last publish point.
     @exclusivity(unchecked) var touched: [UInt32] = []
+    /// Rows of `queries` that have been published and may have left the head since.
+    @exclusivity(unchecked) var publishedQueries: Set<UInt32> = []
     /// - Parameter dimension: of texts' vectors.
     init(dimension: Int) {
         vectors = dimension > 0 ? ContextVectors(dimension: dimension) : nil
@@ -23,6 +25,11 @@ final class DomainView {
 
     func addCandidate(_ row: UInt32, of query: UInt32) {
         insert(row, into: &candidates[query, default: []])
+    }
+
+    /// Takes all candidates of a query out; in the order of their rows.
+    func takeCandidates(of query: UInt32) -> [UInt32] {
+        candidates.removeValue(forKey: query) ?? []
     }
 
     func removeCandidate(_ row: UInt32, of query: UInt32) {

@@ -42,6 +42,10 @@ public final class FinetuneState: PartitionState {
     @exclusivity(unchecked) var unsentItems: [UInt32] = []
     /// Moves when an item's vector comes, changes or goes.
     @exclusivity(unchecked) var vectorsVersion: UInt64 = 0
+    /// Rows of `domainItems` that were made for items never shown there, the oldest first, with their
+    /// ages: a row of another age has been given away or shown since.
+    @exclusivity(unchecked) private var unseenItems: [(row: UInt32, age: UInt64)] = []
+    @exclusivity(unchecked) private var firstUnseenItem = 0
 
     init(partition: Int, caps: FinetuneCaps, hashBits: Int) {
         self.partition = partition
@@ -106,14 +110,22 @@ public final class FinetuneState: PartitionState {
         items.forEachLive { row in if items[row].pointee.isUnsent != 0 { unsentItems.append(row) } }
         views = []
         domains.forEachLive { row in addView(row) }
+        unseenItems = []
+        firstUnseenItem = 0
         domainItems.forEachLive { row in
             let item = domainItems[row].pointee
             let view = views[Int(item.domain)]
+            if item.isUnseen { unseenItems.append((row, domainItems.age(row))) }
             if item.isTouched != 0 { view.touched.append(row) }
             if item.isRanked != 0 { view.ranking.rows.append(row) }
         }
         for view in views { view.ranking.sort { self.domainItems[$0].pointee.published.score } }
+        unseenItems.sort { $0.age < $1.age }
         domains.forEachLive { findHeadQueries(of: $0) }
+        queries.forEachLive { row in
+            let query = queries[row].pointee
+            if query.isPublished != 0 { views[Int(query.domain)].publishedQueries.insert(row) }
+        }
         candidates.forEachLive { row in
             let candidate = candidates[row].pointee
             views[Int(candidate.domain)].addCandidate(row, of: candidate.query)
@@ -142,6 +154,31 @@ public final class FinetuneState: PartitionState {
                 domains.name(row).text, domains[row].pointee.shown, domains[row].pointee.clicks,
                 quality[found].pointee.quality)
         }
+    }
+
+    // Items of a domain that were never shown there
+
+    /// - Parameter row: new in `domainItems`.
+    func rememberUnseenItem(_ row: UInt32) {
+        if unseenItems.count > 2 * domainItems.liveRows + 1_024 {
+            unseenItems = unseenItems[firstUnseenItem...].filter { isUnseen($0) }
+            firstUnseenItem = 0
+        }
+        unseenItems.append((row, domainItems.age(row)))
+    }
+
+    func oldestUnseenItem() -> UInt32? {
+        while firstUnseenItem < unseenItems.count {
+            let entry = unseenItems[firstUnseenItem]
+            if isUnseen(entry) { return entry.row }
+            firstUnseenItem += 1
+        }
+        return nil
+    }
+
+    private func isUnseen(_ entry: (row: UInt32, age: UInt64)) -> Bool {
+        domainItems.isLive(entry.row) && domainItems.age(entry.row) == entry.age
+            && domainItems[entry.row].pointee.isUnseen
     }
 
     func addView(_ row: UInt32) {

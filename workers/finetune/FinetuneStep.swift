@@ -36,7 +36,7 @@ public final class FinetuneStep: Step {
         partitions = domainLogPartitions
         scratch = Scratch(buckets: 1 << hashBits, dimension: caps.textDimension)
         stepVersion =
-            "finetune/4 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
+            "finetune/5 \(numerics) bits=\(hashBits) partitions=\(domainLogPartitions) "
             + "caps=\(caps.domains),\(caps.items),\(caps.queries),\(caps.openImpressions),"
             + "\(caps.corrections) vectors=\(caps.textDimension)\(usesHead ? "" : " statistics")"
         RowFields.check()
@@ -69,16 +69,16 @@ public final class FinetuneStep: Step {
         }
         clock.pointee.recordsSincePublish += 1
         switch kind {
-        case .impression: show(state, reader.impression, record)
+        case .impression: show(state, reader.impression, record, &outbox)
         case .label: settle(state, reader.label, record, &outbox)
         case .judgment:
-            if let domain = domain(state, reader.judgment.domain, record) {
+            if let domain = domain(state, reader.judgment.domain, record, &outbox) {
                 state.domains[domain].pointee.judgments += 1
                 state.domains.markChanged(domain)
             }
-        case .item: take(state, reader.item)
-        case .text: name(state, reader.text)
-        case .prior: receive(state, reader.prior)
+        case .item: take(state, reader.item, &outbox)
+        case .text: name(state, reader.text, &outbox)
+        case .prior: receive(state, reader.prior, &outbox)
         case .release: break  // The first head stands alone; releases come with the foundation.
         case .settings: apply(state, reader.settings)
         case .tick: tick(state, reader.tick, record, &outbox)
@@ -98,10 +98,15 @@ public final class FinetuneStep: Step {
         _ = state.settingsRecord.insert(Hash128(record.settings), name: record.settings)
         state.settings = settings
         state.domains.forEachLive { row in
+            let before = state.domains[row].pointee.parameters.surface
             let parameters = settings.parameters(of: state.domains.name(row))
             change(state, row, to: parameters)
             state.domains.markChanged(row)
             state.findHeadQueries(of: row)
+            guard state.domains[row].pointee.parameters.surface != before else { return }
+            for item in state.views[Int(row)].ranking.rows where state.domainItems.isLive(item) {
+                if state.domainItems[item].pointee.domain == row { touch(state, item) }
+            }
         }
     }
 
@@ -129,7 +134,7 @@ public final class FinetuneStep: Step {
     ) {
         for counts in tick.domains {
             guard counts.domain.count != 1 || counts.domain[0] != UInt8(ascii: "-"),
-                let row = domain(state, counts.domain, record)
+                let row = domain(state, counts.domain, record, &outbox)
             else { continue }
             state.domains[row].pointee.duplicates += Int64(counts.duplicates)
             state.domains[row].pointee.orphans += Int64(counts.orphans)
@@ -167,12 +172,23 @@ public final class FinetuneStep: Step {
 
     // Names to rows, created on first sight
 
-    /// The domain's row; nil where the cap is reached.
-    func domain(_ state: FinetuneState, _ name: ByteSlice, _ record: Record) -> UInt32? {
+    /// The domain's row; nil where the cap is reached: then the record is a dead letter.
+    func domain(
+        _ state: FinetuneState, _ name: ByteSlice, _ record: Record, _ outbox: inout Outbox
+    ) -> UInt32? {
         let key = Hash128(name)
         if let row = state.domains.find(key) { return row }
         guard !state.domains.isFull else {
             state.clock.value.pointee.counters.refusedDomains += 1
+            appendDeadLetter(
+                record,
+                ContractError(
+                    .too_many_domains, path: "/domain",
+                    """
+                    The domain \(name.text) would be one more than the \(caps.domains) that a partition of \
+                    domain-log has room for; raise domains_max and start again.
+                    """),
+                to: &outbox)
             return nil
         }
         let row = state.domains.insert(key, name: name)
@@ -191,11 +207,11 @@ public final class FinetuneStep: Step {
     }
 
     /// The item's row; the item not seen for the longest time makes room for a new one.
-    func item(_ state: FinetuneState, _ name: ByteSlice) -> UInt32 {
+    func item(_ state: FinetuneState, _ name: ByteSlice, _ outbox: inout Outbox) -> UInt32 {
         let key = Hash128(name)
         if let row = state.items.find(key) { return row }
         if state.items.isFull {
-            removeItem(state, state.items.oldest!)
+            removeItem(state, state.items.oldest!, &outbox)
             state.clock.value.pointee.counters.evictedItems += 1
         }
         let row = state.items.insert(key, name: name)
@@ -204,28 +220,67 @@ public final class FinetuneStep: Step {
         return row
     }
 
-    func removeItem(_ state: FinetuneState, _ item: UInt32) {
+    private func removeItem(_ state: FinetuneState, _ item: UInt32, _ outbox: inout Outbox) {
         state.historiesVersion += 1
         state.domains.forEachLive { domain in
             if let row = state.domainItems.find(FinetuneState.domainItemKey(domain, item)) {
-                removeDomainItem(state, row)
+                removeDomainItem(state, row, &outbox)
             }
+        }
+        while state.items[item].pointee.firstCandidate != 0 {
+            removeCandidate(state, state.items[item].pointee.firstCandidate - 1, &outbox)
         }
         keep(nil, of: item, state)
         state.items.remove(item)
     }
 
-    func removeDomainItem(_ state: FinetuneState, _ row: UInt32) {
+    private func removeDomainItem(_ state: FinetuneState, _ row: UInt32, _ outbox: inout Outbox) {
         let item = state.domainItems[row].pointee
+        withdraw(
+            state, item.domain, query: nil, item.item, &state.domainItems[row].pointee.published,
+            &outbox)
         state.domains[item.domain].pointee.items -= 1
         state.domains.markChanged(item.domain)
         state.domainItems.remove(row)
     }
 
-    func domainItem(_ state: FinetuneState, _ domain: UInt32, _ item: UInt32) -> UInt32 {
+    /// The row of an item that is shown in a domain. Where the table is full, what was never shown
+    /// makes room first, then what was not shown for the longest time.
+    func domainItem(
+        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ outbox: inout Outbox
+    ) -> UInt32 {
         let key = FinetuneState.domainItemKey(domain, item)
         if let row = state.domainItems.find(key) { return row }
-        if state.domainItems.isFull { removeDomainItem(state, state.domainItems.oldest!) }
+        if state.domainItems.isFull {
+            let clock = state.clock.value
+            if let unseen = state.oldestUnseenItem() {
+                removeDomainItem(state, unseen, &outbox)
+                clock.pointee.counters.evictedUnseenItems += 1
+            } else {
+                removeDomainItem(state, state.domainItems.oldest!, &outbox)
+                clock.pointee.counters.evictedDomainItems += 1
+            }
+        }
+        return insertDomainItem(state, key, domain, item)
+    }
+
+    /// The row of an item that a domain may show and has not shown yet; nil where there is no room:
+    /// it makes none.
+    func unseenDomainItem(_ state: FinetuneState, _ domain: UInt32, _ item: UInt32) -> UInt32? {
+        let key = FinetuneState.domainItemKey(domain, item)
+        if let row = state.domainItems.find(key) { return row }
+        guard !state.domainItems.isFull else {
+            state.clock.value.pointee.counters.unscoredItems += 1
+            return nil
+        }
+        let row = insertDomainItem(state, key, domain, item)
+        state.rememberUnseenItem(row)
+        return row
+    }
+
+    private func insertDomainItem(
+        _ state: FinetuneState, _ key: Hash128, _ domain: UInt32, _ item: UInt32
+    ) -> UInt32 {
         let row = state.domainItems.insert(key)
         state.domainItems[row].pointee.domain = domain
         state.domainItems[row].pointee.item = item
@@ -245,19 +300,29 @@ public final class FinetuneStep: Step {
         state.views[Int(place.pointee.domain)].touched.append(domainItem)
     }
 
-    private func name(_ state: FinetuneState, _ text: Text) {
+    private func name(_ state: FinetuneState, _ text: Text, _ outbox: inout Outbox) {
         let key = FinetuneState.textKey(text.hash)
         let row: UInt32
         if let known = state.texts.find(key) {
             row = known
+            state.texts.touch(row)
         } else {
-            if state.texts.isFull { removeText(state, state.texts.oldest!) }
+            if state.texts.isFull {
+                removeText(state, state.texts.oldest!, &outbox)
+                state.clock.value.pointee.counters.evictedTexts += 1
+            }
             row = state.texts.insert(key, name: text.text)
         }
         if let vector = text.vector { keep(vector, ofText: row, state) }
     }
 
-    private func removeText(_ state: FinetuneState, _ text: UInt32) {
+    /// A text is as old as the newest of its queries, and goes with them: a query without its text
+    /// could not be published.
+    private func removeText(_ state: FinetuneState, _ text: UInt32, _ outbox: inout Outbox) {
+        while state.texts[text].pointee.firstQuery != 0 {
+            removeQuery(state, state.texts[text].pointee.firstQuery - 1, &outbox)
+            state.clock.value.pointee.counters.evictedQueries += 1
+        }
         let vector = state.texts[text].pointee.vector
         if vector > 0 { state.textVectors?.remove(vector - 1) }
         state.texts.remove(text)

@@ -21,7 +21,10 @@ extension FinetuneStep {
             group = known
             state.groups.touch(group)
         } else {
-            if state.groups.isFull { state.groups.remove(state.groups.oldest!) }
+            if state.groups.isFull {
+                state.groups.remove(state.groups.oldest!)
+                state.clock.value.pointee.counters.evictedGroups += 1
+            }
             group = state.groups.insert(key)
             state.groups[group].pointee.domain = domain
             state.groups[group].pointee.isRequest = isRequest ? 1 : 0

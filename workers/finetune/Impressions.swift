@@ -8,13 +8,18 @@ import Statistics
 import Streams
 
 extension FinetuneStep {
-    func show(_ state: FinetuneState, _ shown: Impression, _ record: Record) {
-        guard let domain = domain(state, shown.domain, record) else { return }
+    func show(
+        _ state: FinetuneState, _ shown: Impression, _ record: Record, _ outbox: inout Outbox
+    ) {
+        guard let domain = domain(state, shown.domain, record, &outbox) else { return }
         let key = Hash128(shown.impression_id)
         guard state.pending.find(key) == nil else { return }
-        let item = item(state, shown.item_id)
-        let domainItem = domainItem(state, domain, item)
-        let query = shown.query.map { self.query(state, domain, $0, at: shown.time_ms) }
+        let item = item(state, shown.item_id, &outbox)
+        let domainItem = domainItem(state, domain, item, &outbox)
+        var query: UInt32?
+        if let hash = shown.query {
+            query = self.query(state, domain, hash, at: shown.time_ms, &outbox)
+        }
 
         count(state, domain, item, domainItem, shown, record)
         let features = scratch.features
@@ -23,7 +28,7 @@ extension FinetuneStep {
             features.pointee.position = UInt16(HeadInput.positions)
             let logit = Float(
                 itemRate(state, item) + Math.logit(state.clock.value.pointee.globalRate))
-            if let query { _ = countCandidate(state, domain, query, item) }
+            if let query { _ = countCandidate(state, domain, query, item, &outbox) }
             keep(state, key, domain, item, domainItem, logit, shown)
             return
         }
@@ -39,10 +44,10 @@ extension FinetuneStep {
         let effect = effect(
             state, item, domainItem, content: Double(features.pointee.itemContent))
         features.pointee.effect = Float(effect.mean)
-        features.pointee.pairEffect =
-            query.flatMap { countCandidate(state, domain, $0, item) }.map {
-                pairEffect(state, domain, $0).mean
-            } ?? 0
+        features.pointee.pairEffect = 0
+        if let query, let candidate = countCandidate(state, domain, query, item, &outbox) {
+            features.pointee.pairEffect = pairEffect(state, domain, candidate).mean
+        }
         var logit =
             features.pointee.content + features.pointee.effect
             + features.pointee.pairEffect + head.top(features)
@@ -96,7 +101,8 @@ extension FinetuneStep {
 
     /// The row of a query in a domain, its decayed count one higher.
     private func query(
-        _ state: FinetuneState, _ domain: UInt32, _ hash: UInt64, at time: Int64
+        _ state: FinetuneState, _ domain: UInt32, _ hash: UInt64, at time: Int64,
+        _ outbox: inout Outbox
     ) -> UInt32 {
         let key = FinetuneState.queryKey(domain, hash)
         let parameters = state.domains[domain].pointee.parameters
@@ -109,11 +115,15 @@ extension FinetuneStep {
             place.pointee.weight = Math.log(count) * 1.4426950408889634 + age
             state.queries.touch(row)
         } else {
-            if state.queries.isFull { removeQuery(state, state.queries.oldest!) }
+            if state.queries.isFull {
+                removeQuery(state, state.queries.oldest!, &outbox)
+                state.clock.value.pointee.counters.evictedQueries += 1
+            }
             row = state.queries.insert(key)
             state.queries[row].pointee = QueryRow(hash: hash, weight: age, domain: domain)
         }
         state.queries.markChanged(row)
+        touchText(state, of: row)
         if parameters.surface == .search {
             state.views[Int(domain)].headQueries.offer(
                 row, weight: state.queries[row].pointee.weight, limit: Int(parameters.headQueries))
@@ -121,21 +131,59 @@ extension FinetuneStep {
         return row
     }
 
-    private func removeQuery(_ state: FinetuneState, _ row: UInt32) {
+    /// A query that is seen keeps its text.
+    private func touchText(_ state: FinetuneState, of query: UInt32) {
+        let place = state.queries[query]
+        if place.pointee.text == 0 {
+            guard let text = state.texts.find(FinetuneState.textKey(place.pointee.hash)) else {
+                return
+            }
+            let first = state.texts[text].pointee.firstQuery
+            place.pointee.text = text + 1
+            place.pointee.nextOfText = first
+            if first != 0 {
+                state.queries[first - 1].pointee.previousOfText = query + 1
+                state.queries.markChanged(first - 1)
+            }
+            state.texts[text].pointee.firstQuery = query + 1
+            state.texts.markChanged(text)
+        }
+        state.texts.touch(place.pointee.text - 1)
+    }
+
+    private func unlinkText(_ state: FinetuneState, of query: UInt32) {
+        let gone = state.queries[query].pointee
+        guard gone.text != 0 else { return }
+        if gone.previousOfText != 0 {
+            state.queries[gone.previousOfText - 1].pointee.nextOfText = gone.nextOfText
+            state.queries.markChanged(gone.previousOfText - 1)
+        } else {
+            state.texts[gone.text - 1].pointee.firstQuery = gone.nextOfText
+            state.texts.markChanged(gone.text - 1)
+        }
+        if gone.nextOfText != 0 {
+            state.queries[gone.nextOfText - 1].pointee.previousOfText = gone.previousOfText
+            state.queries.markChanged(gone.nextOfText - 1)
+        }
+    }
+
+    func removeQuery(_ state: FinetuneState, _ row: UInt32, _ outbox: inout Outbox) {
         let domain = state.queries[row].pointee.domain
         let view = state.views[Int(domain)]
         let wasHead = view.headQueries.remove(row)
-        for candidate in view.candidates[row] ?? [] {
-            state.candidates.remove(candidate)
-            view.removeCandidate(candidate, of: row)
+        for candidate in view.takeCandidates(of: row) {
+            removeCandidate(state, candidate, &outbox)
         }
+        view.publishedQueries.remove(row)
+        unlinkText(state, of: row)
         state.queries.remove(row)
         if wasHead { state.findHeadQueries(of: domain) }
     }
 
     /// The candidate's row; nil outside search.
     private func countCandidate(
-        _ state: FinetuneState, _ domain: UInt32, _ query: UInt32, _ item: UInt32
+        _ state: FinetuneState, _ domain: UInt32, _ query: UInt32, _ item: UInt32,
+        _ outbox: inout Outbox
     ) -> UInt32? {
         guard state.domains[domain].pointee.parameters.surface == .search else { return nil }
         let view = state.views[Int(domain)]
@@ -144,28 +192,27 @@ extension FinetuneStep {
         if let known = state.candidates.find(key) {
             row = known
             state.candidates.touch(row)
-            if state.candidates[row].pointee.itemKey
-                != UInt32(truncatingIfNeeded: state.items.key(item).low)
-            {
-                // It was of the item that had this row before.
-                state.candidates[row].pointee = CandidateRow()
-            }
         } else {
             if state.candidates.isFull {
-                let old = state.candidates.oldest!
-                let gone = state.candidates[old].pointee
-                state.views[Int(gone.domain)].removeCandidate(old, of: gone.query)
-                state.candidates.remove(old)
+                removeCandidate(state, state.candidates.oldest!, &outbox)
                 state.clock.value.pointee.counters.evictedCandidates += 1
             }
             row = state.candidates.insert(key)
+            let place = state.candidates[row]
+            place.pointee.query = query
+            place.pointee.domain = domain
+            place.pointee.item = item
+            let next = state.items[item].pointee.firstCandidate
+            place.pointee.nextOfItem = next
+            if next != 0 {
+                state.candidates[next - 1].pointee.previousOfItem = row + 1
+                state.candidates.markChanged(next - 1)
+            }
+            state.items[item].pointee.firstCandidate = row + 1
+            state.items.markChanged(item)
             view.addCandidate(row, of: query)
         }
         let place = state.candidates[row]
-        place.pointee.itemKey = UInt32(truncatingIfNeeded: state.items.key(item).low)
-        place.pointee.query = query
-        place.pointee.domain = domain
-        place.pointee.item = item
         place.pointee.shown += 1
         let bias = state.head(domain, scratch.lookups).weight(
             Int(scratch.features.pointee.position))
@@ -173,6 +220,25 @@ extension FinetuneStep {
             (bias - place.pointee.positionBias) / Float(min(place.pointee.shown, 32))
         touchCandidate(state, row)
         return row
+    }
+
+    /// Forgets a candidate, and takes its score back.
+    func removeCandidate(_ state: FinetuneState, _ row: UInt32, _ outbox: inout Outbox) {
+        let gone = state.candidates[row].pointee
+        withdraw(state, candidate: row, &outbox)
+        state.views[Int(gone.domain)].removeCandidate(row, of: gone.query)
+        if gone.previousOfItem != 0 {
+            state.candidates[gone.previousOfItem - 1].pointee.nextOfItem = gone.nextOfItem
+            state.candidates.markChanged(gone.previousOfItem - 1)
+        } else {
+            state.items[gone.item].pointee.firstCandidate = gone.nextOfItem
+            state.items.markChanged(gone.item)
+        }
+        if gone.nextOfItem != 0 {
+            state.candidates[gone.nextOfItem - 1].pointee.previousOfItem = gone.previousOfItem
+            state.candidates.markChanged(gone.nextOfItem - 1)
+        }
+        state.candidates.remove(row)
     }
 
     /// What is known of a pair of query and item beyond the rest.

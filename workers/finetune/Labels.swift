@@ -12,7 +12,7 @@ let correctionBit: UInt32 = 1 << 31
 
 extension FinetuneStep {
     func settle(_ state: FinetuneState, _ label: Label, _ record: Record, _ outbox: inout Outbox) {
-        guard let domain = domain(state, label.domain, record) else { return }
+        guard let domain = domain(state, label.domain, record, &outbox) else { return }
         let clock = state.clock.value
         if label.task == .conversion {
             if label.value == 1 { countConversion(state, domain, label) }
@@ -35,7 +35,7 @@ extension FinetuneStep {
         }
         if label.revision == 0 {
             guard kept.pointee.isLabeled == 0 else { return }
-            countLabel(state, domain, row, clicked: label.value == 1, record)
+            countLabel(state, domain, row, clicked: label.value == 1, record, &outbox)
             kept.pointee.isLabeled = 1
             kept.pointee.isClicked = UInt8(label.value)
             let parameters = state.domains[domain].pointee.parameters
@@ -66,7 +66,8 @@ extension FinetuneStep {
     }
 
     private func countLabel(
-        _ state: FinetuneState, _ domain: UInt32, _ row: UInt32, clicked: Bool, _ record: Record
+        _ state: FinetuneState, _ domain: UInt32, _ row: UInt32, clicked: Bool, _ record: Record,
+        _ outbox: inout Outbox
     ) {
         let kept = state.pending[row].pointee
         let clock = state.clock.value
@@ -97,7 +98,7 @@ extension FinetuneStep {
         state.domains.markChanged(domain)
         if let item = item(state, of: kept) {
             countItem(state, item, impressions: 1, clicks: click)
-            countDomainItem(state, domain, item, row, clicked: clicked)
+            countDomainItem(state, domain, item, row, clicked: clicked, &outbox)
         }
         countGroup(state, domain, row, clicked: clicked, time)
     }
@@ -148,10 +149,11 @@ extension FinetuneStep {
     }
 
     private func countDomainItem(
-        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ row: UInt32, clicked: Bool
+        _ state: FinetuneState, _ domain: UInt32, _ item: UInt32, _ row: UInt32, clicked: Bool,
+        _ outbox: inout Outbox
     ) {
         let kept = state.pending[row].pointee
-        let domainItem = domainItem(state, domain, item)
+        let domainItem = domainItem(state, domain, item, &outbox)
         let place = state.domainItems[domainItem]
         state.domains[domain].pointee.rates.add(
             clicked: clicked,

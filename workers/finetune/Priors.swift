@@ -152,7 +152,7 @@ extension FinetuneStep {
     }
 
     /// Takes a block of another partition's priors; a set counts when its last block is here.
-    func receive(_ state: FinetuneState, _ prior: Prior) {
+    func receive(_ state: FinetuneState, _ prior: Prior, _ outbox: inout Outbox) {
         guard prior.sender != state.partition else { return }
         let key = Hash128(UInt64(truncatingIfNeeded: prior.sender), 0, seed: 8)
         if state.senders.find(key) == nil {
@@ -176,7 +176,7 @@ extension FinetuneStep {
         for item in prior.items { stage(state, sender.pointee.sender, item) }
         guard prior.block == prior.blocks - 1 else { return }
         sender.pointee.nextBlock = 0
-        applyStaged(state, sender.pointee.sender)
+        applyStaged(state, sender.pointee.sender, &outbox)
         let clock = state.clock.value
         clock.pointee.impressions += prior.impressions ?? 0
         clock.pointee.clicks += prior.clicks ?? 0
@@ -189,7 +189,10 @@ extension FinetuneStep {
         if let known = state.stagedPriors.find(key) {
             row = known
         } else {
-            guard !state.stagedPriors.isFull else { return }
+            guard !state.stagedPriors.isFull else {
+                state.clock.value.pointee.counters.refusedPriors += 1
+                return
+            }
             row = state.stagedPriors.insert(key, name: item.item_id)
             state.stagedPriors[row].pointee.sender = sender
         }
@@ -213,14 +216,14 @@ extension FinetuneStep {
 
     /// Adds a whole set: to items, their tokens and their evidence elsewhere; and the tokens' weights
     /// learn from it what the sender's labels say of them, Σ (expected − clicks) by token.
-    private func applyStaged(_ state: FinetuneState, _ sender: Int64) {
+    private func applyStaged(_ state: FinetuneState, _ sender: Int64, _ outbox: inout Outbox) {
         scratch.buckets.removeAll(keepingCapacity: true)
         var next = state.stagedPriors.oldest
         while let row = next {
             next = state.stagedPriors.newer(than: row)
             guard state.stagedPriors[row].pointee.sender == sender else { continue }
             let added = state.stagedPriors[row].pointee.added
-            let item = item(state, state.stagedPriors.name(row))
+            let item = item(state, state.stagedPriors.name(row), &outbox)
             let place = state.items[item]
             place.pointee.impressions += added.labels
             place.pointee.clicks += added.clicks

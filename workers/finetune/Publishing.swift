@@ -33,12 +33,14 @@ extension FinetuneStep {
             } else {
                 publishItems(state, domain, window, point, &outbox)
             }
+            withdrawQueries(state, domain, point, &outbox)
             if isStatisticsPoint { publishStatistics(state, domain, point, &outbox) }
             if isEvaluationPoint { publishEvaluations(state, domain, point, &outbox) }
         }
     }
 
-    /// The next 1/64 of the items in row order (or all), so that no score is older than 64 points.
+    /// The next 1/64 of the items in row order (or all), so that no score is older than 64 points: of
+    /// items of the catalog wherever a domain may show them, of others where they were shown.
     private func sweep(_ state: FinetuneState, all: Bool) -> Range<UInt32> {
         let clock = state.clock.value
         let rows = clock.pointee.itemRows
@@ -57,7 +59,11 @@ extension FinetuneStep {
     ) {
         let view = state.views[Int(domain)]
         for item in window where state.items.isLive(item) && isEligible(state, item, domain) {
-            touch(state, domainItem(state, domain, item))
+            let row =
+                state.items[item].pointee.isInCatalog != 0
+                ? unseenDomainItem(state, domain, item)
+                : state.domainItems.find(FinetuneState.domainItemKey(domain, item))
+            if let row { touch(state, row) }
         }
         var changed = takeTouched(state, domain)
         guard !changed.isEmpty else { return }
@@ -71,8 +77,8 @@ extension FinetuneStep {
             let place = state.domainItems[row]
             let item = place.pointee.item
             state.domainItems.markChanged(row)
-            guard state.items[item].pointee.isUnavailable == 0 else {
-                withdraw(state, domain, query: nil, item, &place.pointee.published, point, &outbox)
+            guard isEligible(state, item, domain) else {
+                withdraw(state, domain, query: nil, item, &place.pointee.published, &outbox)
                 place.pointee.isRanked = 0
                 continue
             }
@@ -158,7 +164,13 @@ extension FinetuneStep {
     private func publishQueries(
         _ state: FinetuneState, _ domain: UInt32, _ point: PublishPoint, _ outbox: inout Outbox
     ) {
-        _ = takeTouched(state, domain)
+        for row in takeTouched(state, domain) {
+            // Of the time when the domain was none of search.
+            let place = state.domainItems[row]
+            withdraw(
+                state, domain, query: nil, place.pointee.item, &place.pointee.published, &outbox)
+            place.pointee.isRanked = 0
+        }
         let view = state.views[Int(domain)]
         let heads = view.headQueries.rows.map(\.row).sorted()
         let turn = UInt32(truncatingIfNeeded: state.clock.value.pointee.publishPoints)
@@ -196,11 +208,8 @@ extension FinetuneStep {
         for row in candidates {
             let place = state.candidates[row]
             let item = place.pointee.item
-            let isKnown =
-                state.items.isLive(item)
-                && UInt32(truncatingIfNeeded: state.items.key(item).low) == place.pointee.itemKey
             guard all || place.pointee.isTouched != 0 else {
-                if place.pointee.isRanked != 0, isKnown {
+                if place.pointee.isRanked != 0 {
                     scratch.ranking.append(row, score: place.pointee.published.score)
                 }
                 continue
@@ -208,13 +217,10 @@ extension FinetuneStep {
             place.pointee.isTouched = 0
             place.pointee.isRanked = 0
             state.candidates.markChanged(row)
-            guard isKnown, state.items[item].pointee.isUnavailable == 0,
+            guard isEligible(state, item, domain),
                 let domainItem = state.domainItems.find(FinetuneState.domainItemKey(domain, item))
             else {
-                if isKnown {
-                    withdraw(
-                        state, domain, query: text, item, &place.pointee.published, point, &outbox)
-                }
+                withdraw(state, candidate: row, &outbox)
                 continue
             }
             let pair = pairEffect(state, domain, row)
@@ -241,10 +247,36 @@ extension FinetuneStep {
             else { return }
             place.pointee.published.remember(rank, place.pointee.labels)
             state.candidates.markChanged(row)
+            if state.queries[query].pointee.isPublished == 0 {
+                state.queries[query].pointee.isPublished = 1
+                state.queries.markChanged(query)
+                state.views[Int(domain)].publishedQueries.insert(query)
+            }
             append(
                 state, domain, query: text, item: place.pointee.item, place.pointee.published,
                 rank, impressions: place.pointee.shown, labels: place.pointee.labels, point,
                 &outbox)
+        }
+    }
+
+    /// Takes back the scores of queries that are not of the head any more: each in its turn, so that one
+    /// at the edge does not come and go at every point, and none stays longer than 64 points.
+    private func withdrawQueries(
+        _ state: FinetuneState, _ domain: UInt32, _ point: PublishPoint, _ outbox: inout Outbox
+    ) {
+        let view = state.views[Int(domain)]
+        guard !view.publishedQueries.isEmpty else { return }
+        let turn = UInt32(truncatingIfNeeded: state.clock.value.pointee.publishPoints)
+        let due = view.publishedQueries.filter { point.isClosing || $0 & 63 == turn & 63 }
+        guard !due.isEmpty else { return }
+        let heads = Set(view.headQueries.rows.map(\.row))
+        for query in due.subtracting(heads).sorted() {
+            for candidate in view.candidates[query] ?? [] {
+                withdraw(state, candidate: candidate, &outbox)
+            }
+            state.queries[query].pointee.isPublished = 0
+            state.queries.markChanged(query)
+            view.publishedQueries.remove(query)
         }
     }
 
@@ -285,10 +317,21 @@ extension FinetuneStep {
         clock.pointee.counters.scoresPublished += 1
     }
 
-    /// A tombstone for what may no longer be shown.
-    private func withdraw(
-        _ state: FinetuneState, _ domain: UInt32, query: UInt32?, _ item: UInt32,
-        _ published: inout PublishedScore, _ point: PublishPoint, _ outbox: inout Outbox
+    func withdraw(_ state: FinetuneState, candidate row: UInt32, _ outbox: inout Outbox) {
+        let place = state.candidates[row]
+        withdraw(
+            state, place.pointee.domain, query: state.queries[place.pointee.query].pointee.hash,
+            place.pointee.item, &place.pointee.published, &outbox)
+        place.pointee.isRanked = 0
+        state.candidates.markChanged(row)
+    }
+
+    /// A tombstone, if there is a score, for what may no longer be shown or is forgotten.
+    ///
+    /// - Parameter query: the hash of its text.
+    func withdraw(
+        _ state: FinetuneState, _ domain: UInt32, query: UInt64?, _ item: UInt32,
+        _ published: inout PublishedScore, _ outbox: inout Outbox
     ) {
         guard published.publishedRank != 0 else { return }
         published.publishedRank = 0
@@ -296,7 +339,7 @@ extension FinetuneStep {
         outbox.begin(Topic.scores)
         ScoreKey.append(
             state.domains.name(domain), .click,
-            queryHash: query.map { TextHash.of(state.texts.name($0)) }, state.items.name(item),
+            queryHash: query, state.items.name(item),
             to: &outbox.bytes)
         chainScore(state, outbox.bytes.slice(from: start))
         outbox.endTombstone()

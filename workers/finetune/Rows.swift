@@ -46,7 +46,19 @@ public struct Counters: BitwiseCopyable, Sendable {
     public var evictedImpressions: Int64 = 0
     public var evictedItems: Int64 = 0
     public var evictedCandidates: Int64 = 0
-    /// Records of domains beyond the cap.
+    /// Items of a domain that had been shown there.
+    public var evictedDomainItems: Int64 = 0
+    /// Items of a domain that had a score and had never been shown there: they go before the others.
+    public var evictedUnseenItems: Int64 = 0
+    public var evictedQueries: Int64 = 0
+    public var evictedTexts: Int64 = 0
+    /// Requests whose labels may not have been complete.
+    public var evictedGroups: Int64 = 0
+    /// Times that an item which was never shown in a domain found no room for a score there.
+    public var unscoredItems: Int64 = 0
+    /// Items of other partitions' priors that found no room.
+    public var refusedPriors: Int64 = 0
+    /// Records of domains beyond the cap; each is a dead letter.
     public var refusedDomains: Int64 = 0
     /// Records before the partition's first settings record.
     public var recordsBeforeSettings: Int64 = 0
@@ -59,7 +71,11 @@ public struct Counters: BitwiseCopyable, Sendable {
     /// without what is wrong, and not learned from.
     public var unusableNumbers: Int64 = 0
 
-    public var evictions: Int64 { evictedImpressions + evictedItems + evictedCandidates }
+    /// Rows of all tables that made room; what goes with its owner is not counted again.
+    public var evictions: Int64 {
+        evictedImpressions + evictedItems + evictedCandidates + evictedDomainItems
+            + evictedUnseenItems + evictedQueries + evictedTexts + evictedGroups
+    }
 
     public init() {}
 }
@@ -133,6 +149,9 @@ struct ItemRow: BitwiseCopyable {
     var isUnsent: UInt8 = 0
     /// One more than its row of `itemVectors`; 0 = no vector.
     var vector: UInt32 = 0
+    /// One more than the row of its newest candidate; 0 = none.
+    var firstCandidate: UInt32 = 0
+    var padding: UInt32 = 0
 }
 
 /// What has been computed and published of an item, or of a candidate of a query.
@@ -163,12 +182,17 @@ struct DomainItemRow: BitwiseCopyable {
     var published = PublishedScore()
     var padding2: UInt32 = 0
     var effect = EffectCell()
+
+    /// Made for a score alone: nothing is known of it here.
+    var isUnseen: Bool { shown == 0 && labels == 0 }
 }
 
-/// An item that was shown for a query in a search domain.
+/// An item that was shown for a query in a search domain; it goes with its item and with its query.
 struct CandidateRow: BitwiseCopyable {
-    /// A part of the item's key: the row may have been given to another item.
-    var itemKey: UInt32 = 0
+    /// The item's candidates in a list: one more than their rows, 0 = none.
+    var nextOfItem: UInt32 = 0
+    var previousOfItem: UInt32 = 0
+    var padding2: UInt32 = 0
     var query: UInt32 = 0
     var domain: UInt32 = 0
     var item: UInt32 = 0
@@ -188,7 +212,8 @@ struct CandidateRow: BitwiseCopyable {
 struct TextRow: BitwiseCopyable {
     /// One more than its row of `textVectors`; 0 = no vector.
     var vector: UInt32 = 0
-    var padding: UInt32 = 0
+    /// One more than the row of a query that has the text; 0 = none.
+    var firstQuery: UInt32 = 0
 }
 
 /// A query in one domain.
@@ -199,6 +224,13 @@ struct QueryRow: BitwiseCopyable {
     var domain: UInt32 = 0
     /// A candidate of it was touched since its scores were last computed.
     var isTouched: UInt32 = 0
+    /// One more than the row of its text; 0 = not known when it was last seen.
+    var text: UInt32 = 0
+    /// The queries of a text, one a domain, in a list: one more than their rows, 0 = none.
+    var nextOfText: UInt32 = 0
+    var previousOfText: UInt32 = 0
+    /// It has been published since it last came to the head.
+    var isPublished: UInt32 = 0
 }
 
 /// The labels of one request (else user) in one domain: page rate and GAUC. Tail: `GroupLabels`.
