@@ -165,6 +165,7 @@ public final class RecordReader {
         text.hash = try root.field("hash").hash(Place("hash"))
         text.text = try root.field("text").text(Place("text"))
         text.domain = try root.optional("domain")?.domain(Place("domain"))
+        text.again = try root.optional("again")?.truth(Place("again")) ?? false
         return text
     }
 

@@ -11,11 +11,14 @@ public struct TextRecord: BitwiseCopyable {
     public var text: ByteSlice = .empty
     /// The domain in which it was seen first; nil asks for every partition of domain-log.
     public var domain: ByteSlice?
+    /// Whoever got the vector before may have forgotten it: it is sent again.
+    public var again = false
 
     public init() {}
 
     public func append(to buffer: inout ByteBuffer) {
         buffer.openRecord()
+        if again { buffer.member("again", true) }
         buffer.member("domain", domain)
         buffer.member("hash", hash: hash)
         buffer.member("text", text)

@@ -117,6 +117,10 @@ extension MetricValues {
         for (table, count) in [
             ("pending", counters.evictedImpressions), ("items", counters.evictedItems),
             ("candidates", counters.evictedCandidates),
+            ("domain-items", counters.evictedDomainItems),
+            ("domain-items-unseen", counters.evictedUnseenItems),
+            ("queries", counters.evictedQueries), ("texts", counters.evictedTexts),
+            ("groups", counters.evictedGroups),
         ] { add(.evictedRows, count, partition, table) }
     }
 }

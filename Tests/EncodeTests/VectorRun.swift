@@ -113,7 +113,9 @@ final class VectorRun {
         _ = try id.lend { try log.append(Topic.catalog, key: $0, value: nil) }
     }
 
-    func ask(_ text: String, _ domain: String? = "d", time: Int64 = 9) throws {
+    func ask(
+        _ text: String, _ domain: String? = "d", time: Int64 = 9, again: Bool = false
+    ) throws {
         var bytes = ByteBuffer()
         var key = ByteBuffer()
         text.lend { text in
@@ -123,6 +125,7 @@ final class VectorRun {
                 record.hash = TextHash.of(text)
                 record.text = text
                 record.domain = domain == nil ? nil : name
+                record.again = again
                 record.append(to: &bytes)
                 record.appendKey(to: &key)
             }

@@ -203,6 +203,38 @@ private func vector(_ text: String, _ hash: UInt64 = 0xA1) -> [Float] {
         #expect(try run.sent().filter { $0.vector != nil }.count == 3)
     }
 
+    @Test func `while the encoder is away texts beyond the cap are forgotten and ask again`() throws
+    {
+        let run = try VectorRun(domainLog: 1)
+        run.settings.waysMaximum = 5
+        run.encoder!.failure = { EncoderIsAway() }
+        for i in 0..<20 { try run.ask("query \(i)", "d") }
+        try run.drain()
+        #expect(run.encode.owed == 5)
+        #expect(run.encode.counts.forgotten == 15)
+        #expect(try run.keys().filter { $0.hasPrefix("text/") }.count <= 5)
+        run.encoder!.failure = { nil }
+        try run.restart()
+        try run.drain()
+        #expect(run.encode.owed == 0)
+        #expect(Set(try run.sent().map(\.name)) == Set((15..<20).map { "query \($0)" }))
+        try run.ask("query 0", "d")
+        try run.drain()
+        #expect(try run.sent().last!.name == "query 0")
+    }
+
+    @Test func `a text that is said again gets its vector again, once each time`() throws {
+        let run = try VectorRun(domainLog: 1)
+        try run.ask("red", "d")
+        try run.ask("red", "d")
+        try run.drain()
+        #expect(try run.sent().count == 1)
+        try run.ask("red", "d", again: true)
+        try run.drain()
+        #expect(try run.sent().count == 2)
+        #expect(run.encoder!.encoded == ["red": 1])
+    }
+
     @Test func `numbers that are none are a failure, and nothing of them is kept`() throws {
         final class BrokenEncoder: TextEncoder {
             let identity = EncoderIdentity(name: "broken", hash: 1)

@@ -87,7 +87,7 @@ extension Encode {
         }
     }
 
-    private func isDue(_ subject: TextVectorSubject, _ offset: Int64, _ partition: Int) -> Bool {
+    func isDue(_ subject: TextVectorSubject, _ offset: Int64, _ partition: Int) -> Bool {
         let (table, key): (Table<Debt>, Hash128)
         switch subject {
         case .item(let id): (table, key) = (memory.items, id)

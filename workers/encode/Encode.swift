@@ -17,6 +17,8 @@ public struct EncodeCounts: Sendable, Equatable {
     public var hits: Int64 = 0
     /// Items that went without the vector of their text.
     public var late: Int64 = 0
+    /// Texts whose debt was forgotten for newer ones; they ask again when they are seen again.
+    public var forgotten: Int64 = 0
 
     public init() {}
 }
@@ -43,7 +45,15 @@ public final class Encode<Client: LogClient> {
     var outbox = Outbox()
     var text = ByteBuffer()
 
-    public internal(set) var counts = EncodeCounts()
+    public internal(set) var counts: EncodeCounts {
+        get {
+            var counts = theCounts
+            counts.forgotten = memory.forgottenDebts
+            return counts
+        }
+        set { theCounts = newValue }
+    }
+    private var theCounts = EncodeCounts()
 
     /// The client of `catalog`.
     public var client: Client { catalog.client }
@@ -305,7 +315,7 @@ public final class Encode<Client: LogClient> {
         let vector = TextVectorSubject.vector(of: asked.text, encoder: encoder)
         for partition in targets(of: asked) {
             let way = TextVectorSubject.way(of: asked.text, to: partition)
-            if let row = memory.ways.find(way), memory.ways[row].pointee.isPaid,
+            if !asked.again, let row = memory.ways.find(way), memory.ways[row].pointee.isPaid,
                 memory.ways[row].pointee.encoder == encoder
             {
                 memory.ways.touch(row)
@@ -334,6 +344,9 @@ public final class Encode<Client: LogClient> {
             Debt(encoder: encoder, offset: record.offset, partition: Int64(record.partition)),
             &outbox)
         lane.owe(subject, offset: record.offset, partition: record.partition)
+        lane.forget(record.partition, beyond: memory.owedMaximum) {
+            !isDue($1, $0, record.partition)
+        }
     }
 
     private func checkSchema(_ record: Record, _ topic: Topic) throws(ContractError) {

@@ -59,6 +59,16 @@ final class Lane<Client: LogClient> {
         owed[partition, default: []].append((offset, subject))
     }
 
+    /// Takes what is not due any more out of a long list of debts.
+    ///
+    /// - Parameter rows: debts of which there can be no more.
+    func forget(_ partition: Int, beyond rows: Int, isGone: (Int64, TextVectorSubject) -> Bool) {
+        guard let list = owed[partition], list.count > 2 * rows + 65_536 else { return }
+        let left = list[owedStart[partition, default: 0]...]
+        owed[partition] = left.filter { !isGone($0.offset, $0.subject) }
+        owedStart[partition] = 0
+    }
+
     func revoke() {
         next = [:]
         isIdle = false

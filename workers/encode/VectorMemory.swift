@@ -38,6 +38,8 @@ final class VectorMemory {
     let ways = Table<Debt>("ways", maximumRows: Int(UInt32.max) - 1)
     /// Ways that are owed.
     private(set) var owedWays = 0
+    /// Ways that were owed and are forgotten, since this memory was made.
+    private(set) var forgottenDebts: Int64 = 0
     private(set) var marks: [TextVectorSubject: ReadingMark] = [:]
     private let dimension: Int
     private let waysMaximum: Int
@@ -201,16 +203,19 @@ final class VectorMemory {
         }
     }
 
-    /// Of many paid ways the longest unused is forgotten; what is owed never is.
+    /// Of many ways the longest unused is forgotten, paid or not: a text that is still owed its vector goes
+    /// without one until it is asked for again. Items are as many as the catalog has.
     private func insertWay(_ table: Table<Debt>, _ key: Hash128) -> UInt32 {
-        if table === ways, ways.liveRows >= waysMaximum, let oldest = ways.oldest,
-            ways[oldest].pointee.isPaid
-        {
+        if table === ways, ways.liveRows >= waysMaximum, let oldest = ways.oldest {
+            if !ways[oldest].pointee.isPaid { forgottenDebts += 1 }
             forgotten.append(.text(ways.key(oldest)))
-            ways.remove(oldest)
+            remove(ways, oldest)
         }
         return table.insert(key)
     }
+
+    /// Debts that can be due at a time.
+    var owedMaximum: Int { items.liveRows + ways.liveRows }
 
     // Writing
 

@@ -10,7 +10,7 @@ import Streams
 /// is a duplicate; handle it; let go out what is due at once.
 public final class Enrich: Step {
     /// Changes whenever equal records would give other bytes.
-    static let codeVersion = "enrich/2"
+    static let codeVersion = "enrich/3"
 
     public let settings: EnrichSettings
     public let stepVersion: String

@@ -111,7 +111,11 @@ extension Enrich {
         return row
     }
 
-    /// The hash of a query; its text goes ahead where the domain's partition has not seen it.
+    /// After so many times that a query was seen its text goes out again: a partition that hears of more
+    /// texts than this source may have forgotten it.
+    private static let timesUntilSentAgain: UInt64 = 64
+
+    /// The hash of a query; its text goes ahead where the domain's partition may not know it.
     func introduce(
         _ state: EnrichState, _ query: ByteSlice, domain: UInt32, named name: ByteSlice,
         at time: Int64, into outbox: inout Outbox
@@ -119,13 +123,25 @@ extension Enrich {
         let hash = TextHash.of(query)
         let partition = state.resolved[Int(domain)].partition
         let key = Hash128(query, seed: UInt64(partition) &+ 1)
-        if state.queries.find(key) != nil { return hash }
-        if state.queries.isFull, let oldest = state.queries.oldest {
-            state.queries.remove(oldest)
-            state.totals.value.pointee.counts.evictedQueries += 1
+        var isAgain = false
+        if let row = state.queries.find(key) {
+            state.queries.touch(row)
+            state.queries.markChanged(row)
+            state.queries[row].pointee.timesSeen += 1
+            guard state.queries[row].pointee.timesSeen >= Enrich.timesUntilSentAgain else {
+                return hash
+            }
+            state.queries[row].pointee.timesSeen = 0
+            isAgain = true
+        } else {
+            if state.queries.isFull, let oldest = state.queries.oldest {
+                state.queries.remove(oldest)
+                state.totals.value.pointee.counts.evictedQueries += 1
+            }
+            _ = state.queries.insert(key)
+            // Nobody knows whether it is one of those that were forgotten here.
+            isAgain = state.totals.value.pointee.counts.evictedQueries > 0
         }
-        let row = state.queries.insert(key)
-        state.queries[row].pointee.hash = hash
         var text = Text()
         text.time_ms = time
         text.hash = hash
@@ -139,6 +155,7 @@ extension Enrich {
         record.hash = hash
         record.text = query
         record.domain = name
+        record.again = isAgain
         outbox.begin(Topic.texts)
         record.appendKey(to: &outbox.bytes)
         outbox.beginValue()

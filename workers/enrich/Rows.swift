@@ -80,7 +80,8 @@ struct WaitingEvent: BitwiseCopyable {
 
 /// A query text that a domain-log partition knows, found by the hash of both.
 struct SeenQuery: BitwiseCopyable {
-    var hash: UInt64
+    /// How often it was seen since its text was sent.
+    var timesSeen: UInt64
 }
 
 /// A domain, named; rows are never removed, so their order is that of their first events.
