@@ -106,7 +106,7 @@ let package = Package(
 
         // The vocabulary.
         library(
-            "Contracts", path: "topics", ["JSON", "Bytes"],
+            "Contracts", path: "topics", ["Streams", "JSON", "Bytes"],
             resources: [.embedInCode("contracts")]),
 
         // How a role runs on Kafka.
@@ -257,7 +257,7 @@ let package = Package(
         tests("Statistics", ["Statistics", "DeterministicMath"]),
         tests("JSON", ["JSON", "Bytes", "DeterministicMath"]),
         tests(
-            "Contracts", ["Contracts", "JSON", "Bytes", "DeterministicMath"],
+            "Contracts", ["Contracts", "Streams", "JSON", "Bytes", "DeterministicMath"],
             resources: [.embedInCode("golden")]),
         tests("Bytes", ["Bytes"]),
         tests("Streams", ["Streams", "Bytes"]),

@@ -44,7 +44,7 @@ public enum DeadLetterReason: UInt8, CaseIterable, Sendable, Error {
     public var sentence: StaticString {
         switch self {
         case .empty: "The record has no value, or the line is blank."
-        case .too_large: "The record is larger than 1 MiB."
+        case .too_large: "The record, or what a slate in it would explode to, is larger than 1 MiB."
         case .too_deep: "The record nests deeper than 16 levels."
         case .invalid_utf8: "The bytes are not UTF-8."
         case .invalid_json: "The bytes are not JSON as RFC 8259 defines it."
@@ -84,6 +84,10 @@ public enum DeadLetterReason: UInt8, CaseIterable, Sendable, Error {
 public struct DeadLetter: BitwiseCopyable {
     /// The first so many bytes of a value are kept.
     public static let keptBytes = 64 * 1024
+    /// The first so many bytes of a key are kept.
+    public static let keptKeyBytes = 4 * 1024
+    /// A longer sentence ends in "…".
+    public static let messageBytes = 1024
 
     public var reason: DeadLetterReason
     /// A sentence.
@@ -95,7 +99,7 @@ public struct DeadLetter: BitwiseCopyable {
     /// The file of a line that was never appended, and its number from 1.
     public var input: ByteSlice?
     public var line: Int64?
-    /// nil where the record had no key.
+    /// The whole key, of which `keptKeyBytes` are written; nil where the record had none.
     public var key: ByteSlice?
     /// The whole value, of which `keptBytes` are written; nil for a tombstone. A reader fills it
     /// with the decoded kept bytes and `value_bytes` with how many there were.
@@ -123,7 +127,7 @@ public struct DeadLetter: BitwiseCopyable {
         buffer.member("input", input)
         if let key {
             buffer.name("key_base64")
-            buffer.element(base64: key)
+            buffer.element(base64: key.slice(0, min(key.count, DeadLetter.keptKeyBytes)))
         }
         buffer.member("line", line)
         buffer.member("message", message)

@@ -35,7 +35,7 @@ public final class EventReader {
             try state.pointee.read(root)
         } catch {
             // Names in an envelope mean something else, so it may fail before it is seen to be one.
-            guard root.member("specversion") != nil else { throw error }
+            guard let version = root.member("specversion"), !version.isNull else { throw error }
             state.pointee.isEnvelope = true
         }
         if state.pointee.isEnvelope { try state.pointee.readEnvelope(root) }
@@ -179,6 +179,11 @@ private struct EventReading: ~Copyable {
 
     private mutating func readItems(_ list: JSONView) throws(ContractError) {
         guard list.isArray else { throw list.wrongType(Place("items"), "a list of items") }
+        guard list.count <= Limit.slateItems else {
+            throw ContractError(
+                .too_many_values, path: "/items",
+                "/items holds \(list.count) items; \(Limit.slateItems) are allowed.")
+        }
         var index = 0
         for element in list.elements {
             guard element.isObject else {
@@ -250,11 +255,26 @@ private struct EventReading: ~Copyable {
         if event.item_id != nil { throw besideItems("item_id") }
         if event.position != nil { throw besideItems("position") }
         if event.propensity != nil { throw besideItems("propensity") }
+        try refuseLargeSlate()
         // Two items in one place would be two impressions with one id. Places mostly ascend.
         var previous = 0
         for item in event.items {
             guard item.position > previous else { return try refuseEqualPositions() }
             previous = item.position
+        }
+    }
+
+    /// Every item of a slate becomes an impression with all that stands beside the items.
+    private func refuseLargeSlate() throws(ContractError) {
+        let beside =
+            event.user.reduce(0) { $0 + $1.bytes } + event.context.reduce(0) { $0 + $1.bytes }
+        guard beside * event.items.count <= Limit.slateBytes else {
+            throw ContractError(
+                .too_large, path: "/items",
+                """
+                /items holds \(event.items.count) items, each of which gets the \(beside) bytes of /user \
+                and /context; \(Limit.slateBytes) bytes are allowed in all.
+                """)
         }
     }
 

@@ -18,6 +18,16 @@ public enum Limit {
     public static let time_ms: ClosedRange<Int64> = 0...253_402_300_799_999
     public static let position: ClosedRange<Int64> = 1...1_000_000
     public static let scalars = 16
+    /// A text among them.
+    public static let scalarBytes = 1024
+    /// Items of a slate.
+    public static let slateItems = 1000
+    /// What stands beside the items of a slate, once for each: each becomes a record of its own.
+    public static let slateBytes = 1 << 20
+    /// Headers that pass through a worker.
+    public static let passedHeaderBytes = 8 << 10
+    /// What the largest record of ours may take on the wire, of 1 MiB and what is known beside it.
+    public static let messageBytes = 2 << 20
     public static let attributes = 32
     public static let recordBytes = 1 << 20
     /// What a vector may add to a record: 16,384 half-precision numbers in base64, and names.
@@ -154,9 +164,11 @@ extension JSONView {
     }
 
     /// A value of `user`, `context` or `attributes`.
-    func scalar(_ place: @autoclosure () -> Place) throws(ContractError) -> Scalar {
+    func scalar(
+        _ place: @autoclosure () -> Place, limit: Int = Limit.recordBytes
+    ) throws(ContractError) -> Scalar {
         switch kind {
-        case .text: return .text(text!)
+        case .text: return .text(try text(place(), limit: limit))
         case .boolean: return .boolean(boolean!)
         case .number: return .number(double!)
         case .integer:

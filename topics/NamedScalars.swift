@@ -19,7 +19,7 @@ struct NamedScalars: ~Copyable {
                     "/\(field) holds a name of \(name.count) bytes; names have 1 to \(Limit.idBytes)."
                 )
             }
-            let scalar = try value.scalar(Place(field, name: name))
+            let scalar = try value.scalar(Place(field, name: name), limit: Limit.scalarBytes)
             guard list.count < Limit.scalars else {
                 throw ContractError(
                     .too_many_values, path: "/\(field)",

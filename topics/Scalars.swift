@@ -125,6 +125,12 @@ public struct NamedScalar: BitwiseCopyable {
         self.name = name
         self.value = value
     }
+
+    /// Of name and value; a number or a truth counts 8.
+    var bytes: Int {
+        guard case .text(let text) = value else { return name.count + 8 }
+        return name.count + text.count
+    }
 }
 
 /// One member of a catalog record's `attributes`: a scalar, or a list of scalars.

@@ -91,7 +91,8 @@ public final class EmbeddedFleet {
         StepWorker(
             role: Enrich(
                 EnrichSettings(
-                    settings, domainLogPartitions: layout.domainLogPartitions, userHashKey: key)),
+                    settings, domainLogPartitions: layout.domainLogPartitions, userHashKey: key),
+                identity: WriterIdentity(worker: "\(settings.fleet).enrich")),
             client: client(settings, log, "enrich", .events), group: "\(settings.fleet).enrich",
             input: Topic.events, checkpoints: Topic.checkpoints,
             limits: WorkerLimits(settings, role: "enrich"))
@@ -104,7 +105,8 @@ public final class EmbeddedFleet {
             role: FinetuneStep(
                 caps: FinetuneCaps(settings), domainLogPartitions: layout.domainLogPartitions,
                 hashBits: Int(settings.integer("hash_bits")),
-                numerics: settings.text("numerics") ?? "haswell"),
+                numerics: settings.text("numerics") ?? "haswell",
+                identity: WriterIdentity(worker: "\(settings.fleet).finetune")),
             client: client(settings, log, "finetune", .domainLog),
             group: "\(settings.fleet).finetune", input: Topic.domainLog,
             checkpoints: Topic.checkpoints, limits: WorkerLimits(settings, role: "finetune"))
@@ -115,7 +117,8 @@ public final class EmbeddedFleet {
     ) throws -> Encode<MemoryLogClient> {
         try Encode(
             EncodeSettings(settings), client: client(settings, log, "encode", .catalog),
-            texts: client(settings, log, "encode-texts", .texts), maker: maker)
+            texts: client(settings, log, "encode-texts", .texts), maker: maker,
+            identity: WriterIdentity(worker: "\(settings.fleet).encode"))
     }
 
     /// The first record of every domain-log partition is the settings; a later one where they changed.

@@ -25,7 +25,7 @@ public struct FleetMemory: Sendable {
     public let shares: [Share]
 
     /// The caps that cost memory, by role.
-    static let caps: [(role: String, names: [String])] = [
+    public static let caps: [(role: String, names: [String])] = [
         (
             "enrich",
             [
@@ -39,10 +39,11 @@ public struct FleetMemory: Sendable {
 
     static let fewestRows: Int64 = 1_000
 
-    public init(_ settings: FleetSettings, _ layout: FleetLayout) {
+    /// - Parameter role: nil: all of them.
+    public init(_ settings: FleetSettings, _ layout: FleetLayout, role only: String? = nil) {
         var shares: [Share] = []
         var total: Int64 = 0
-        for (role, names) in FleetMemory.caps {
+        for (role, names) in FleetMemory.caps where only == nil || role == only {
             let whole = FleetMemory.bytes(settings, layout, role)
             total += whole
             for name in names {
@@ -61,6 +62,12 @@ public struct FleetMemory: Sendable {
         }
         bytes = total
         self.shares = shares.sorted { ($1.bytes, $0.path) < ($0.bytes, $1.path) }
+    }
+
+    /// What `init` finds, without the shares.
+    static func bytes(_ settings: FleetSettings, _ layout: FleetLayout, role: String?) -> Int64 {
+        caps.filter { role == nil || $0.role == role }
+            .reduce(0) { $0 + bytes(settings, layout, $1.role) }
     }
 
     /// What the tables of one role take in all partitions of `layout`, every row in use.
@@ -87,17 +94,18 @@ public struct FleetMemory: Sendable {
 extension FleetSettings {
     /// These settings with the caps that nobody has given halved, all together, until the fleet fits.
     ///
+    /// - Parameter only: a role that has the memory for itself; nil: all share it.
     /// - Returns: nil where it fits only with caps that were given lowered. `halvings` is 0 where
     ///   nothing had to change.
     public func fitting(
-        _ limit: Int64, _ layout: FleetLayout
+        _ limit: Int64, _ layout: FleetLayout, role only: String? = nil
     ) -> (settings: FleetSettings, halvings: Int)? {
         var fitted = self
         var halvings = 0
-        while FleetMemory(fitted, layout).bytes > limit {
+        while FleetMemory.bytes(fitted, layout, role: only) > limit {
             halvings += 1
             var hasChanged = false
-            for (role, names) in FleetMemory.caps {
+            for (role, names) in FleetMemory.caps where only == nil || role == only {
                 for name in names {
                     let rows = fitted.integer(name, role: role)
                     guard value(name, role: role).origin == .builtIn, rows > FleetMemory.fewestRows

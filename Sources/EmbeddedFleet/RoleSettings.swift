@@ -14,6 +14,7 @@ extension GatewaySettings {
     public init(_ settings: FleetSettings) {
         self.init()
         fleet = settings.fleet
+        identity = WriterIdentity(worker: "\(settings.fleet).gateway")
         jumpMilliseconds = settings.integer("jump_s") * 1_000
     }
 }

@@ -16,6 +16,7 @@ public struct RunSummary {
         public var report: QualityReport
     }
 
+    /// Each is one of used, duplicates, orphans and dead letters; lines of the catalog are none.
     public var events: Int64 = 0
     public var used: Int64 = 0
     public var impressions: Int64 = 0
@@ -38,13 +39,13 @@ public struct RunSummary {
             finetune: (0..<fleet.layout.domainLogPartitions).compactMap {
                 fleet.finetune.state(of: $0)
             },
-            heldBack: fleet.ingest?.progress.deadLetters ?? 0)
+            heldBack: fleet.ingest?.progress.unusableEvents ?? 0)
     }
 
     /// - Parameters:
     ///   - enrich: of every partition of `events` that has had a record.
     ///   - finetune: of every partition of `domain-log`.
-    ///   - heldBack: dead letters of lines that never became events.
+    ///   - heldBack: dead letters of what was to be an event and was never appended.
     public init(enrich: [EnrichState], finetune: [FinetuneState], heldBack: Int64) {
         var all = PrequentialQuality()
         var byDomain: [String: (impressions: Int64, clicks: Int64, quality: PrequentialQuality)] =

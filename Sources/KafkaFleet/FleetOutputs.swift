@@ -14,7 +14,7 @@ extension KafkaFleet {
     /// Every partition is recovered as a worker would: from its checkpoint, by replay of what came
     /// behind it, with the proof that the outputs were those of the step.
     ///
-    /// - Parameter heldBack: dead letters of lines that never became events.
+    /// - Parameter heldBack: dead letters of what was to be an event and was never appended.
     public func summary(heldBack: Int64) throws -> RunSummary {
         let domainLogPartitions = try reader(of: "finetune", .domainLog).log.partitionCount(
             Topic.domainLog)

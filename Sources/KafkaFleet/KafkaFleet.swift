@@ -38,9 +38,13 @@ public struct KafkaFleet: Sendable {
         self.environment = environment
         var entries = settings.clientProperties
         if let brokers { entries["bootstrap.servers"] = brokers }
-        client = try ClientProperties(
+        var client = try ClientProperties(
             entries: entries, source: "cluster.client_properties of \(settings.file)",
             environment: environment)
+        // What the topics take (`WantedTopic`), or more; less would end a worker, for ever again.
+        let given = client["message.max.bytes"].flatMap { Int($0) } ?? 0
+        client.set("message.max.bytes", "\(max(given, Limit.messageBytes))")
+        self.client = client
         var mapping: [Topic: String] = [:]
         for (name, mapped) in settings.topicNames {
             if let topic = Topic(name: name) { mapping[topic] = mapped }
@@ -101,7 +105,7 @@ public struct KafkaFleet: Sendable {
         try refuseOtherPartitions(log, of: [.events, .domainLog, .checkpoints])
         let role = enrichRole(
             domainLogPartitions: try log.partitionCount(Topic.domainLog),
-            identity: [("coldstream-worker", place.slotName)])
+            identity: place.identity)
         return KafkaWorker(
             role: role, log: log, input: Topic.events, checkpoints: Topic.checkpoints,
             limits: WorkerLimits(settings, role: "enrich"), ticks: enrichTicks,
@@ -110,7 +114,7 @@ public struct KafkaFleet: Sendable {
     }
 
     func enrichRole(
-        domainLogPartitions: Int, identity: [(name: String, value: String)] = []
+        domainLogPartitions: Int, identity: WriterIdentity? = nil
     ) -> Enrich {
         Enrich(
             EnrichSettings(
@@ -134,7 +138,9 @@ public struct KafkaFleet: Sendable {
         place.readsHeaders = false  // nothing in domain-log's headers concerns the step
         let log = try KafkaLogClient(place, input: Topic.domainLog)
         try refuseOtherPartitions(log, of: [.domainLog, .checkpoints])
-        let role = finetuneRole(domainLogPartitions: try log.partitionCount(Topic.domainLog))
+        let role = finetuneRole(
+            domainLogPartitions: try log.partitionCount(Topic.domainLog), identity: place.identity)
+        role.headersOf = { log.headers(of: $0) }
         around.status.describe { $0.numerics = settings.text("numerics") }
         return KafkaWorker(
             role: role, log: log, input: Topic.domainLog, checkpoints: Topic.checkpoints,
@@ -144,11 +150,14 @@ public struct KafkaFleet: Sendable {
             journal: around.journal, watchdog: around.watchdog)
     }
 
-    func finetuneRole(domainLogPartitions: Int) -> FinetuneStep {
+    func finetuneRole(
+        domainLogPartitions: Int, identity: WriterIdentity? = nil
+    ) -> FinetuneStep {
         FinetuneStep(
             caps: FinetuneCaps(settings), domainLogPartitions: domainLogPartitions,
             hashBits: Int(settings.integer("hash_bits")),
-            numerics: settings.text("numerics") ?? "haswell", usesHead: usesHead)
+            numerics: settings.text("numerics") ?? "haswell", usesHead: usesHead,
+            identity: identity)
     }
 
     /// The role encode: one client for each of its inputs, each in a group of its own.
@@ -173,7 +182,7 @@ public struct KafkaFleet: Sendable {
         let job = try Encode(
             EncodeSettings(settings), client: try KafkaLogClient(place, input: Topic.catalog),
             texts: try KafkaLogClient(texts, input: Topic.texts),
-            maker: maker, identity: [("coldstream-worker", place.slotName)])
+            maker: maker, identity: place.identity)
         return EncodeWorker(job, maker, around)
     }
 

@@ -11,7 +11,7 @@ public struct WantedTopic: Equatable, Sendable {
     /// On the cluster.
     public let name: String
     public let partitions: Int
-    /// Kafka's settings of the topic: `cleanup.policy`, `retention.ms`.
+    /// Kafka's settings of the topic: `cleanup.policy`, `retention.ms`, `max.message.bytes`.
     public let settings: [String: String]
 
     /// - Parameter partitions: nil: as many as the contract says.
@@ -19,7 +19,10 @@ public struct WantedTopic: Equatable, Sendable {
         topic = contract.topic
         self.name = name
         self.partitions = partitions ?? contract.partitions
-        var settings = ["cleanup.policy": contract.cleanup.rawValue]
+        var settings = [
+            "cleanup.policy": contract.cleanup.rawValue,
+            "max.message.bytes": "\(Limit.messageBytes)",
+        ]
         if contract.cleanup == .delete {
             settings["retention.ms"] =
                 contract.retentionHours.map { "\($0 * 3_600_000)" } ?? "-1"
@@ -58,8 +61,8 @@ extension KafkaFleet {
 
     /// What is different on the cluster, in the order of the topics.
     ///
-    /// A topic that keeps its records longer than the contract says is as good: only less is a
-    /// difference.
+    /// A topic that keeps its records longer than the contract says, or takes larger ones, is as good:
+    /// only less is a difference.
     public func differences(from found: [TopicDescription]) -> [TopicDifference] {
         let found = Dictionary(uniqueKeysWithValues: found.map { ($0.name, $0) })
         return wantedTopics.flatMap { wanted -> [TopicDifference] in
@@ -78,9 +81,13 @@ extension KafkaFleet {
     }
 
     private static func isEnough(_ found: String?, _ key: String, _ wanted: String) -> Bool {
-        guard key == "retention.ms", let found = found.flatMap({ Int64($0) }),
-            let wanted = Int64(wanted)
-        else { return found == wanted }
-        return found < 0 || (wanted >= 0 && found >= wanted)
+        guard let found = found.flatMap({ Int64($0) }), let wanted = Int64(wanted) else {
+            return found == wanted
+        }
+        switch key {
+        case "retention.ms": return found < 0 || (wanted >= 0 && found >= wanted)
+        case "max.message.bytes": return found >= wanted
+        default: return found == wanted
+        }
     }
 }

@@ -107,24 +107,17 @@ extension DeadLetter {
     /// What is published in the place of a record that is skipped; follows from the record alone, so
     /// that a replay gives the same.
     public static func appendSkipped(_ record: Record, to outbox: inout Outbox) {
-        let topic = Topic(rawValue: record.topic)!.name
-        var headers = ByteBuffer()
-        let (name, value) = TopicContract.header(.deadLetters)
-        Headers.append(name, value, to: &headers)
-        headers.append(record.headers.encoded)
-        outbox.begin(Topic.deadLetters)
-        outbox.bytes.append("\(topic)/\(record.partition)")
-        outbox.beginValue()
-        "The record has ended a worker's process again and again, and was skipped.".lend {
-            message in
-            topic.lend { topic in
-                var letter = DeadLetter(
-                    .crashed, message: message, topic: topic, key: record.key, value: record.value)
-                letter.partition = record.partition
-                letter.ordinal = record.ordinal
-                letter.append(to: &outbox.bytes)
-            }
-        }
-        outbox.end(headers: Headers(encoded: headers.slice))
+        appendSkipped(record, headers: nil, by: DeadLetterWriter(), to: &outbox)
+    }
+
+    /// - Parameter headers: the record's own, where they are not read with it.
+    static func appendSkipped(
+        _ record: Record, headers: Headers?, by letters: DeadLetterWriter, to outbox: inout Outbox
+    ) {
+        letters.append(
+            ContractError(
+                .crashed, path: "",
+                "The record has ended a worker's process again and again, and was skipped."),
+            record, ordinal: record.ordinal, headers: headers, to: &outbox)
     }
 }

@@ -39,9 +39,8 @@ public final class KafkaLogClient: LogClient {
     private var fetched = RecordBatch()
     private var fetchedHeaders = HeaderArena()
     private var order = ProduceOrder()
-    private var outgoingHeaders = RecordHeaders()
-    /// The encoded form of `outgoingHeaders`: records of a topic mostly carry the same ones.
-    private var outgoingEncoded: [UInt8] = []
+    /// By topic: what goes with its records.
+    private var outgoing: [OutgoingHeaders] = []
 
     /// Partitions of the newest assignment, and where to start the ones that are recovered.
     private var assigned: [Int] = []
@@ -358,23 +357,19 @@ public final class KafkaLogClient: LogClient {
         in transaction: inout Transaction, hasPositions: Bool
     ) throws {
         let topic = try topic(entry.topic)
-        let headers = outbox.headers(of: entry)
+        let own = headers(outbox.headers(of: entry), of: entry.topic)
         if mark.takes(
-            entry, of: outbox, partitions: topic.partitionCount, hasPositions: hasPositions)
+            entry, of: outbox, partitions: topic.partitionCount, hasPositions: hasPositions,
+            besides: own)
         {
             try transaction.produce(
                 topic, partition: partition, key: outbox.key(of: entry),
                 value: outbox.value(of: entry), headers: mark.headers,
                 timestampMilliseconds: entry.timestamp)
-        } else if headers.isEmpty {
-            try transaction.produce(
-                topic, partition: partition, key: outbox.key(of: entry),
-                value: outbox.value(of: entry), timestampMilliseconds: entry.timestamp)
         } else {
-            prepare(headers)
             try transaction.produce(
                 topic, partition: partition, key: outbox.key(of: entry),
-                value: outbox.value(of: entry), headers: outgoingHeaders,
+                value: outbox.value(of: entry), headers: own.list,
                 timestampMilliseconds: entry.timestamp)
         }
     }
@@ -383,26 +378,30 @@ public final class KafkaLogClient: LogClient {
         _ outbox: borrowing Outbox, _ entry: Outbox.Entry, by producer: IdempotentProducer
     ) throws {
         let topic = try topic(entry.topic)
-        let headers = outbox.headers(of: entry)
-        if headers.isEmpty {
-            try producer.produce(
-                topic, partition: entry.partition, key: outbox.key(of: entry),
-                value: outbox.value(of: entry), timestampMilliseconds: entry.timestamp)
-        } else {
-            prepare(headers)
-            try producer.produce(
-                topic, partition: entry.partition, key: outbox.key(of: entry),
-                value: outbox.value(of: entry), headers: outgoingHeaders,
-                timestampMilliseconds: entry.timestamp)
-        }
+        try producer.produce(
+            topic, partition: entry.partition, key: outbox.key(of: entry),
+            value: outbox.value(of: entry),
+            headers: headers(outbox.headers(of: entry), of: entry.topic).list,
+            timestampMilliseconds: entry.timestamp)
     }
 
-    private func prepare(_ headers: Headers) {
-        let same = outgoingEncoded.lend { $0.equals(headers.encoded) }
-        guard !same || outgoingHeaders.count == 0 else { return }
-        outgoingEncoded = headers.encoded.copy()
-        outgoingHeaders.removeAll()
-        headers.forEach { outgoingHeaders.append($0, $1) }
+    /// What goes with a record: its own headers, or its topic's contract where it says nothing.
+    private func headers(_ own: Headers, of topic: UInt16) -> OutgoingHeaders {
+        while outgoing.count <= Int(topic) {
+            outgoing.append(OutgoingHeaders(Topic(rawValue: UInt16(outgoing.count))))
+        }
+        outgoing[Int(topic)].take(own)
+        return outgoing[Int(topic)]
+    }
+
+    /// The headers of a record of the last batch, read now where `readsHeaders` leaves them out.
+    public func headers(of record: Record) -> Headers {
+        guard !settings.readsHeaders else { return record.headers }
+        for i in 0..<fetched.count
+        where fetched[i].offset == record.offset && fetched[i].partition == record.partition {
+            return fetchedHeaders.encode(fetched[i])
+        }
+        return Headers()
     }
 
     public func committedOffset(partition: Int) throws -> Int64? {
@@ -586,5 +585,39 @@ public final class KafkaLogClient: LogClient {
             description:
                 "\(place) could not be read from offset \(next) up to \(stop): no record came for "
                 + "\(settings.recoveryStallMilliseconds) ms; \(why)")
+    }
+}
+
+/// Headers for records of one topic, kept as long as they are the same: they mostly are.
+final class OutgoingHeaders {
+    var list = RecordHeaders()
+    /// The encoded form of what is in the list.
+    private var encoded: [UInt8] = []
+    private let schema: [UInt8]
+
+    init(_ topic: Topic?) {
+        var schema = ByteBuffer()
+        if let topic {
+            let (name, value) = TopicContract.header(topic)
+            Headers.append(name, value, to: &schema)
+        }
+        self.schema = schema.slice.copy()
+    }
+
+    func take(_ own: Headers) {
+        if own.isEmpty {
+            guard encoded != schema else { return }
+            encoded = schema
+        } else {
+            guard !encoded.lend({ $0.equals(own.encoded) }) else { return }
+            encoded = own.encoded.copy()
+        }
+        list.removeAll()
+        append(to: &list)
+    }
+
+    /// Copies them into another list.
+    func append(to list: inout RecordHeaders) {
+        encoded.lend { Headers(encoded: $0).forEach { list.append($0, $1) } }
     }
 }

@@ -34,6 +34,7 @@ public struct KafkaLogSettings: Sendable {
     /// `<fleet>.<role>.<slot>`: transactional id and group instance id. Stable: a process that takes the
     /// slot over ends what the last one left open, and gets its partitions without a rebalance.
     public var slotName: String
+    public var slot: Int
     /// What the slot writes to, checkpoints included: where a start looks for what the last process has
     /// left open.
     public var outputs: [Topic] = []
@@ -66,6 +67,9 @@ public struct KafkaLogSettings: Sendable {
     /// Whether steps look at headers; reading them costs three allocations a record that has some.
     public var readsHeaders = true
 
+    /// Which worker this is, for the headers of what it writes.
+    public var identity: WriterIdentity { WriterIdentity(worker: group, slot: slot) }
+
     public init(
         client: ClientProperties, fleet: String, role: String, slot: Int, topics: TopicNames? = nil
     ) {
@@ -73,5 +77,6 @@ public struct KafkaLogSettings: Sendable {
         self.topics = topics ?? TopicNames(fleet: fleet)
         group = "\(fleet).\(role)"
         slotName = "\(fleet).\(role).\(slot)"
+        self.slot = slot
     }
 }

@@ -50,9 +50,14 @@ public final class KafkaWorker<Role: Step> {
         self.journal = journal
         self.watchdog = watchdog
         self.metrics = metrics
+        let letters = DeadLetterWriter(log.settings.identity)
         worker = StepWorker(
             role: role, client: log, group: log.settings.group, input: input,
-            checkpoints: checkpoints, limits: limits, skip: DeadLetter.appendSkipped)
+            checkpoints: checkpoints, limits: limits,
+            skip: { record, outbox in
+                DeadLetter.appendSkipped(
+                    record, headers: log.headers(of: record), by: letters, to: &outbox)
+            })
         checkpointsName = log.settings.topics[number: checkpoints.rawValue]
         self.ticks = ticks.map { TickDriver($0, log.settings, input: input) }
         let start = ContinuousClock.now
@@ -267,8 +272,12 @@ extension CrashNote {
         var value = ByteBuffer()
         append(to: &value)
         try CrashNote.key(group: group, partition: partition).lend { key in
+            var headers = RecordHeaders()
+            let (name, schema) = TopicContract.header(.checkpoints)
+            headers.append(name, schema)
             try producer.produce(
-                producer.topic(topic), partition: partition, key: key, value: value.slice)
+                producer.topic(topic), partition: partition, key: key, value: value.slice,
+                headers: headers)
         }
         try producer.flush(timeoutMilliseconds: Int(CrashNotes.patienceMilliseconds))
     }

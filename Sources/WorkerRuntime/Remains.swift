@@ -34,8 +34,10 @@ struct TransactionMark: ~Copyable {
     /// - Parameters:
     ///   - partitions: of its topic.
     ///   - hasPositions: where a transaction has none, everything in `checkpoints` says so.
+    ///   - own: its own headers, where they are not those of the outbox alone.
     mutating func takes(
-        _ entry: Outbox.Entry, of outbox: borrowing Outbox, partitions: Int, hasPositions: Bool
+        _ entry: Outbox.Entry, of outbox: borrowing Outbox, partitions: Int, hasPositions: Bool,
+        besides own: OutgoingHeaders? = nil
     ) -> Bool {
         let key = outbox.key(of: entry)
         if entry.topic == Topic.checkpoints.rawValue {
@@ -50,7 +52,11 @@ struct TransactionMark: ~Copyable {
             marked[Int(entry.topic)] |= 1 << UInt64(partition)
         }
         headers.removeAll()
-        outbox.headers(of: entry).forEach { headers.append($0, $1) }
+        if let own {
+            own.append(to: &headers)
+        } else {
+            outbox.headers(of: entry).forEach { headers.append($0, $1) }
+        }
         value.lend { headers.append(ByteSlice(Self.name), $0) }
         return true
     }

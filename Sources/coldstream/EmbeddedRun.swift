@@ -41,7 +41,7 @@ struct EmbeddedRun {
     /// - Returns: false where a signal stopped it; a run with a data folder has then written its
     ///   checkpoints, and the next one goes on from there.
     func run(into output: String) throws -> Bool {
-        let settings = try fitted()
+        let settings = try MemoryLimit.fit(settings, layout)
         let key = try UserHashKey.read(settings)
         let start = ProcessFacts.seconds
         let log =
@@ -68,7 +68,7 @@ struct EmbeddedRun {
             // Lines that earlier runs held back are in the log, and nobody's state counts them.
             let earlier =
                 try RunFolder.heldBackLines(in: output)
-                - (fleet.ingest?.progress.deadLetters ?? 0)
+                - (fleet.ingest?.progress.unusableEvents ?? 0)
             summary.deadLetters += earlier
             summary.events += earlier
         }
@@ -182,40 +182,5 @@ struct EmbeddedRun {
             total += size
         }
         return total
-    }
-
-    /// The settings with caps that fit into memory.
-    private func fitted() throws -> FleetSettings {
-        let given = settings.value("memory_bytes").value?.integer
-        let limit = given ?? ProcessFacts.memoryLimit
-        guard let (fitted, halvings) = settings.fitting(limit, layout) else {
-            throw refusal(limit)
-        }
-        if halvings > 0 {
-            let memory = FleetMemory(fitted, layout)
-            say(
-                """
-                coldstream: default caps divided by \(1 << halvings), so that full tables stay within \
-                \(Formatted.bytes(limit)) of memory (\(Formatted.bytes(memory.bytes))); \
-                caps that you set are never changed
-                """)
-        }
-        return fitted
-    }
-
-    /// The caps that were given are too large, the others as small as they can be; says what to lower.
-    private func refusal(_ limit: Int64) -> SettingsError {
-        let memory = FleetMemory(settings, layout)
-        let given = memory.shares.first { share in
-            let parts = share.path.split(separator: ".").map(String.init)
-            return settings.value(parts[2], role: parts[1]).origin != .builtIn
-        }
-        let advice =
-            given.map {
-                "lower \($0.path), whose \(Formatted.count($0.rows)) rows take \(Formatted.bytes($0.bytes))"
-            } ?? "raise it, or ask for fewer partitions"
-        return SettingsError(
-            "\(settings.file): full tables do not fit into limits.memory_bytes, "
-                + "\(Formatted.bytes(limit)); \(advice)")
     }
 }

@@ -175,6 +175,10 @@ extension KafkaRun {
             try settings.rename(fleet: name)
             common += ["--fleet", name]
         }
+        // All processes are on this machine; what they are told, everything that reads their state is.
+        let fitted = try MemoryLimit.fit(settings, MemoryLimit.layout(settings))
+        for (path, value) in fitted.changedCaps(from: settings) { add(path, value) }
+        settings = fitted
         if let brokers = arguments[WorkerCommand.brokers] { common += ["--brokers", brokers] }
         common += ["--supervisor", "\(getpid())"]
         var run = KafkaRun(

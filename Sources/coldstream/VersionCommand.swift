@@ -6,8 +6,7 @@ import JSON
 import KafkaTransactions
 
 enum VersionCommand {
-    /// Of the tool; CHANGELOG.md says what changed.
-    static let version = "0.1.0"
+    static let version = WriterIdentity.version
 
     static let command = Command<Action>(
         "version", "Says which version and librdkafka this is, and which records it writes.",

@@ -51,7 +51,8 @@ enum WorkerCommand {
             }
             do {
                 let fleet = try kafkaFleet(
-                    arguments, warnsOfFixedKey: arguments[supervisor] == nil)
+                    arguments, warnsOfFixedKey: arguments[supervisor] == nil,
+                    worker: arguments[role])
                 try run(arguments[role], fleet, arguments, until: stop)
                 return .done
             } catch let error as SettingsError {
@@ -63,12 +64,18 @@ enum WorkerCommand {
         })
 
     /// The fleet of the settings and flags.
+    ///
+    /// - Parameter worker: the role whose caps must fit into memory; nil: nobody fills tables.
     static func kafkaFleet(
-        _ arguments: Arguments, warnsOfFixedKey: Bool = true
+        _ arguments: Arguments, warnsOfFixedKey: Bool = true, worker: Role? = nil
     ) throws -> KafkaFleet {
         var settings = try SettingsFile.read(
             arguments[UpCommand.config], inputFolder: nil, arguments[UpCommand.set])
         if let name = arguments[fleet] { try settings.rename(fleet: name) }
+        if let worker {
+            settings = try MemoryLimit.fit(
+                settings, MemoryLimit.layout(settings), role: worker.rawValue)
+        }
         return try KafkaFleet(
             settings, brokers: arguments[brokers],
             userHashKey: try UserHashKey.read(settings, warns: warnsOfFixedKey),

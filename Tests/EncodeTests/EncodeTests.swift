@@ -98,6 +98,27 @@ private func drain(_ encode: Encode<MemoryLogClient>) throws {
         #expect(encode.counts.items == 1)
     }
 
+    @Test func `an item that is too large with its numbers written out is a dead letter`() throws {
+        let log = makeLog(domainLog: 1)
+        // "9e15," takes 17 bytes when it is written again.
+        func numbers(_ id: String, _ count: Int) -> String {
+            let list = Array(repeating: "9e15", count: count).joined(separator: ",")
+            return #"{"attributes":{"a":[\#(list)]},"item_id":"\#(id)","time_ms":7,"title":""}"#
+        }
+        let frame = #"{"attributes":{"a":[]},"item_id":"i1","kind":"item","time_ms":7,"title":""}"#
+        let most = (Limit.recordBytes - frame.utf8.count + 1) / 17
+        try send(log, "i1", numbers("i1", most))
+        try send(log, "i2", numbers("i2", most + 1))
+        try drain(makeEncode(log))
+        #expect(try records(log, .domainLog, 0).count == 1)
+        let letter = try JSONValue(parsing: try records(log, .deadLetters, 0)[0])
+        #expect(letter["reason"]!.text == "too_large")
+        #expect(letter["ordinal"] == nil, "encode counts none")
+        var keys: [String] = []
+        try log.read(Topic.deadLetters, partition: 0) { keys.append($0.key!.text) }
+        #expect(keys == ["catalog/0"])
+    }
+
     @Test func `a new worker goes on where the last one stopped`() throws {
         let log = makeLog(domainLog: 1)
         func work() throws {

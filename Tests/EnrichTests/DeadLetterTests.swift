@@ -68,11 +68,14 @@ import Testing
     @Test func `a dead letter has the original headers and says where the record stood`() throws {
         var run = try EnrichRun()
         var event = TestEvent.raw("{")
-        event.headers = [("traceparent", "00-1"), ("coldstream-tick", "x")]
+        event.headers = [
+            ("traceparent", "00-1"), ("coldstream-tick", "x"), ("coldstream-schema", "events/1"),
+        ]
         event.timestamp = 77
         try run.send([event])
         var headers: [String: String] = [:]
         try run.log.read(Topic.deadLetters, partition: 0) { record in
+            #expect(record.key!.text == "events/0")
             record.headers.forEach { headers[$0.text] = $1.text }
         }
         #expect(
@@ -93,6 +96,23 @@ import Testing
             record.headers.forEach { headers.append([$0.text, $1.text]) }
         }
         #expect(headers == [["coldstream-schema", "domain-log/1"], ["traceparent", "00-1"]])
+    }
+
+    @Test func `at most 8 KiB of foreign headers pass, and what does not fit is left out`() throws {
+        var run = try EnrichRun()
+        var event = TestEvent.impression("i1", 0)
+        let most = Limit.passedHeaderBytes - 2
+        event.headers = [
+            ("a", String(repeating: "x", count: most + 2)),
+            ("b", String(repeating: "x", count: most)), ("c", ""), ("d", ""),
+        ]
+        try run.send([event])
+        var names: [String] = []
+        try run.log.read(Topic.domainLog, partition: 0) { record in
+            guard record.key != nil else { return }
+            record.headers.forEach { name, _ in names.append(name.text) }
+        }
+        #expect(names == ["coldstream-schema", "b", "c"])
     }
 
     @Test func `where new domains are not accepted an unknown one is a dead letter`() throws {

@@ -55,6 +55,12 @@ import Testing
         #expect(letters.map { $0["reason"]!.text! } == ["invalid_json", "empty", "foreign_tick"])
         #expect(letters.map { $0["line"]!.integer! } == [2, 3, 4])
         #expect(letters[0]["input"]!.text == "test")
+        var headers: [[String]] = []
+        try log.read(Topic.deadLetters, partition: 0) { record in
+            #expect(record.key!.text == "events/test")
+            record.headers.forEach { headers.append([$0.text, $1.text]) }
+        }
+        #expect(headers == Array(repeating: ["coldstream-schema", "dead-letters/1"], count: 3))
         #expect(letters[0]["topic"]!.text == "events")
         #expect(letters[0]["value_base64"]!.text == "ew==")
         #expect(progress.deadLetters == 3)

@@ -39,8 +39,7 @@ public final class Encode<Client: LogClient> {
     let textReader = RecordReader()
     let domainLogPartitions: Int
     private let domainLogHeaders = OwnedHeaders([TopicContract.header(.domainLog)])
-    private let deadLetterHeaders: OwnedHeaders
-    private var letterHeaders = ByteBuffer()
+    private let letters: DeadLetterWriter
     private var batch: [Record] = []
     var outbox = Outbox()
     var text = ByteBuffer()
@@ -64,10 +63,10 @@ public final class Encode<Client: LogClient> {
     ///   - client: consumes `catalog`.
     ///   - texts: consumes `texts` in a group of its own; only needed where vectors are made.
     ///   - maker: nil = no vectors.
-    ///   - identity: headers that say which worker writes, for dead letters.
+    ///   - identity: which worker writes, for the headers of dead letters.
     public init(
         _ settings: EncodeSettings = EncodeSettings(), client: Client, texts: Client? = nil,
-        maker: (any VectorMaker)? = nil, identity: [(name: String, value: String)] = []
+        maker: (any VectorMaker)? = nil, identity: WriterIdentity? = nil
     ) throws {
         self.settings = settings
         self.maker = maker
@@ -76,7 +75,7 @@ public final class Encode<Client: LogClient> {
         encoder = maker?.identity.hash ?? 0
         memory = VectorMemory(settings, dimension: maker?.dimension ?? 0)
         domainLogPartitions = try client.partitionCount(Topic.domainLog)
-        deadLetterHeaders = OwnedHeaders([TopicContract.header(.deadLetters)] + identity)
+        letters = DeadLetterWriter(identity)
     }
 
     /// Items and texts that wait for their vectors.
@@ -254,7 +253,9 @@ public final class Encode<Client: LogClient> {
                 try appendText(record)
             }
         } catch {
-            if !isAgain { appendDeadLetter(error, record, lane.topic) }
+            guard !isAgain else { return }
+            counts.deadLetters += 1
+            letters.append(error, record, ordinal: nil, to: &outbox)
         }
     }
 
@@ -280,6 +281,7 @@ public final class Encode<Client: LogClient> {
                 .key_mismatch, path: "/item_id",
                 "The key differs from the item_id; it must be equal to it.")
         }
+        if value.count > Limit.recordBytes / 4 { try refuseGrown(Item(reader.item)) }
         guard maker != nil else {
             write(Item(reader.item))
             return
@@ -305,6 +307,18 @@ public final class Encode<Client: LogClient> {
             write(Item(reader.item))
         }
         owe(.item(id), record, catalog)
+    }
+
+    /// A record may be longer when it is written again: `9e15` takes 16 digits.
+    private func refuseGrown(_ item: Item) throws(ContractError) {
+        var bytes = ByteBuffer()
+        item.append(to: &bytes)
+        guard bytes.count <= Limit.recordBytes else {
+            throw ContractError(
+                .too_large, path: "",
+                "The record takes \(bytes.count) bytes with its numbers written out; \(Limit.recordBytes) are allowed."
+            )
+        }
     }
 
     private func appendText(_ record: Record) throws(ContractError) {
@@ -394,32 +408,5 @@ public final class Encode<Client: LogClient> {
         outbox.beginValue()
         record.append(to: &outbox.bytes)
         outbox.end(headers: domainLogHeaders.headers)
-    }
-
-    private func appendDeadLetter(_ error: ContractError, _ record: Record, _ topic: Topic) {
-        counts.deadLetters += 1
-        letterHeaders.removeAll()
-        letterHeaders.append(deadLetterHeaders.headers.encoded)
-        Headers.append("coldstream-offset", "\(record.offset)", to: &letterHeaders)
-        Headers.append("coldstream-timestamp", "\(record.timestamp)", to: &letterHeaders)
-        letterHeaders.append(record.headers.encoded)
-        error.message.lend { message in
-            topic.name.lend { topic in
-                var letter = DeadLetter(
-                    error.reason, message: message, topic: topic, key: record.key,
-                    value: record.value)
-                letter.partition = record.partition
-                // The original key; a record without one goes to the first partition.
-                if let key = record.key {
-                    outbox.begin(Topic.deadLetters)
-                    outbox.bytes.append(key)
-                } else {
-                    outbox.begin(Topic.deadLetters, partition: 0, hasKey: false)
-                }
-                outbox.beginValue()
-                letter.append(to: &outbox.bytes)
-                outbox.end(headers: Headers(encoded: letterHeaders.slice))
-            }
-        }
     }
 }

@@ -13,24 +13,8 @@ extension Enrich {
         state.totals.value.pointee.counts.lines += 1
         state.totals.value.pointee.counts.deadLetters += 1
         if let domain { state.counting(domain).pointee.dead += 1 }
-        message.lend { message in
-            Topic.events.name.lend { topic in
-                var letter = DeadLetter(
-                    reason, message: message, topic: topic, key: record.key, value: record.value)
-                letter.partition = record.partition
-                letter.ordinal = record.ordinal
-                // The original key; a record without one goes to the first partition.
-                if let key = record.key {
-                    outbox.begin(Topic.deadLetters)
-                    outbox.bytes.append(key)
-                } else {
-                    outbox.begin(Topic.deadLetters, partition: 0, hasKey: false)
-                }
-                outbox.beginValue()
-                letter.append(to: &outbox.bytes)
-                outbox.end(headers: headers.deadLetter(of: record))
-            }
-        }
+        letters.append(
+            ContractError(reason, path: "", message), record, ordinal: record.ordinal, to: &outbox)
     }
 }
 
@@ -39,44 +23,34 @@ final class OutputHeaders {
     let domainLog: Headers
     let texts: Headers
     private let owners: [OwnedHeaders]
-    private let deadLetters: Headers
     @exclusivity(unchecked) private var passing = ByteBuffer()
-    private var letter = ByteBuffer()
 
-    init(identity: [(name: String, value: String)]) {
+    init() {
         let owners = [
             OwnedHeaders([TopicContract.header(.domainLog)]),
             OwnedHeaders([TopicContract.header(.texts)]),
-            OwnedHeaders([TopicContract.header(.deadLetters)] + identity),
         ]
         self.owners = owners
         domainLog = owners[0].headers
         texts = owners[1].headers
-        deadLetters = owners[2].headers
     }
 
-    /// Ours and the foreign ones; valid until the next call.
+    /// Ours and the foreign ones, as many of them as `Limit.passedHeaderBytes` allow; valid until the
+    /// next call.
     func domainLog(passing headers: Headers) -> Headers {
         if headers.isEmpty { return domainLog }
         passing.removeAll()
         passing.append(domainLog.encoded)
+        var left = Limit.passedHeaderBytes
         headers.forEach { name, value in
             let prefix: StaticString = "coldstream-"
             let isOurs =
                 name.count >= prefix.utf8CodeUnitCount
                 && name.slice(0, prefix.utf8CodeUnitCount).equals(prefix)
-            if !isOurs { Headers.append(name, value, to: &passing) }
+            guard !isOurs, name.count + value.count <= left else { return }
+            left -= name.count + value.count
+            Headers.append(name, value, to: &passing)
         }
         return Headers(encoded: passing.slice)
-    }
-
-    /// Ours, where the record stood, and all that it had; valid until the next call.
-    func deadLetter(of record: Record) -> Headers {
-        letter.removeAll()
-        letter.append(deadLetters.encoded)
-        Headers.append("coldstream-offset", "\(record.offset)", to: &letter)
-        Headers.append("coldstream-timestamp", "\(record.timestamp)", to: &letter)
-        letter.append(record.headers.encoded)
-        return Headers(encoded: letter.slice)
     }
 }

@@ -18,7 +18,8 @@ public final class Enrich: Step {
     private let eventsSchema = Array(TopicContract.header(.events).value.utf8)
     let userHash: SipHash
     let reader = EventReader()
-    let headers: OutputHeaders
+    let headers = OutputHeaders()
+    let letters: DeadLetterWriter
     let scratch = Scratch()
 
     /// Memory that is reused from record to record.
@@ -37,14 +38,13 @@ public final class Enrich: Step {
         let headers: Headers
     }
 
-    /// - Parameter identity: headers that say which worker writes, for dead letters; outside every
-    ///   comparison.
-    public init(_ settings: EnrichSettings, identity: [(name: String, value: String)] = []) {
+    /// - Parameter identity: which worker writes, for the headers of dead letters.
+    public init(_ settings: EnrichSettings, identity: WriterIdentity? = nil) {
         self.settings = settings
         stepVersion = "\(Enrich.codeVersion)+\(settings.hash)"
         fleet = Array(settings.fleet.utf8)
         userHash = SipHash(key: settings.userHashKey.0, settings.userHashKey.1)
-        headers = OutputHeaders(identity: identity)
+        letters = DeadLetterWriter(identity)
     }
 
     public func makeState(partition: Int) -> EnrichState {

@@ -17,6 +17,9 @@ public final class FinetuneStep: Step {
     /// Whether there are other partitions to send priors to.
     var tellsOthers: Bool { partitions > 1 }
     let reader = DomainLogReader()
+    private let letters: DeadLetterWriter
+    /// The headers of a record, for its dead letter, where they are not read with every record.
+    public var headersOf: ((Record) -> Headers)?
     let scratch: Scratch
     @exclusivity(unchecked) private(set) var scorer: Scorer!
     /// The name of what is published while there is one head.
@@ -26,10 +29,12 @@ public final class FinetuneStep: Step {
     ///   - hashBits: a fleet setting that decides the size of tables.
     ///   - numerics: the kernel class, part of the version.
     ///   - usesHead: `false` = statistics and shrunken rates alone, as a baseline of quality and speed.
+    ///   - identity: which worker writes, for the headers of dead letters.
     public init(
         caps: FinetuneCaps = FinetuneCaps(), domainLogPartitions: Int, hashBits: Int = 18,
-        numerics: String = "haswell", usesHead: Bool = true
+        numerics: String = "haswell", usesHead: Bool = true, identity: WriterIdentity? = nil
     ) {
+        letters = DeadLetterWriter(identity)
         self.usesHead = usesHead
         self.caps = caps
         self.hashBits = hashBits
@@ -58,7 +63,8 @@ public final class FinetuneStep: Step {
         do {
             kind = try reader.read(value)
         } catch {
-            appendDeadLetter(record, error, to: &outbox)
+            letters.append(
+                error, record, ordinal: record.ordinal, headers: headersOf?(record), to: &outbox)
             state.clock.value.pointee.counters.unreadableRecords += 1
             return
         }
@@ -151,23 +157,6 @@ public final class FinetuneStep: Step {
         } else if clock.pointee.time - clock.pointee.lastPublish >= state.settings!.publishPeriod {
             publish(state, record, isClosing: false, &outbox)
         }
-    }
-
-    private func appendDeadLetter(_ record: Record, _ error: ContractError, to outbox: inout Outbox)
-    {
-        outbox.begin(Topic.deadLetters, partition: 0, hasKey: false)
-        outbox.beginValue()
-        error.message.lend { message in
-            Topic.domainLog.name.lend { topic in
-                var letter = DeadLetter(
-                    error.reason, message: message, topic: topic, key: record.key,
-                    value: record.value)
-                letter.partition = record.partition
-                letter.ordinal = record.ordinal
-                letter.append(to: &outbox.bytes)
-            }
-        }
-        outbox.end(headers: record.headers)
     }
 
     // Names to rows, created on first sight

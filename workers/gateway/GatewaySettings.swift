@@ -1,5 +1,7 @@
 // What a fleet can set about the gateway, with the defaults of the contracts.
 
+import Contracts
+
 /// Settings of the gateway.
 public struct GatewaySettings: Sendable, Equatable {
     /// The fleet's name: the value of the header that its own ticks carry.
@@ -12,6 +14,9 @@ public struct GatewaySettings: Sendable, Equatable {
     public var pipePatienceMilliseconds = 5_000
     /// Lines appended in one transaction.
     public var linesPerTurn = 1_000
+
+    /// Which worker writes, for the headers of dead letters.
+    public var identity: WriterIdentity?
 
     public init() {}
 }

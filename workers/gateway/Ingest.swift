@@ -50,6 +50,8 @@ public struct IngestProgress: Equatable, Sendable {
     public var catalogLines: Int64 = 0
     public var eventsAppended: Int64 = 0
     public var deadLetters: Int64 = 0
+    /// Of those, what was to be an event; a line that a map makes several of is as many.
+    public var unusableEvents: Int64 = 0
     /// Of uncompressed content of both files, from their beginnings.
     public var bytes: Int64 = 0
     public var newestTime: Int64?
@@ -69,6 +71,7 @@ public final class Ingest<Client: LogClient> {
     private let catalogReader = CatalogReader()
     private let eventPartitions: Int
     private let headers: GatewayHeaders
+    private let letters: DeadLetterWriter
     private var outbox = Outbox()
     private var mapped = ByteBuffer()
     private var position: IngestPosition
@@ -110,6 +113,7 @@ public final class Ingest<Client: LogClient> {
         rule = JumpRule(jump: settings.jumpMilliseconds, linesThatAgree: settings.linesThatAgree)
         eventPartitions = try client.partitionCount(Topic.events)
         headers = GatewayHeaders(fleet: settings.fleet)
+        letters = DeadLetterWriter(settings.identity)
         progress.linesSkipped = position.events.lines + position.catalog.lines
         progress.newestTime = position.newestTime
         if let newest = position.newestTime { moveClock?(newest) }
@@ -429,23 +433,12 @@ public final class Ingest<Client: LogClient> {
         _ error: ContractError, _ line: LineQueue.Line, topic: Topic, _ value: ByteSlice
     ) {
         progress.deadLetters += 1
-        error.message.lend { message in
-            topic.name.lend { topic in
-                input.label.lend { name in
-                    var letter = DeadLetter(
-                        error.reason, message: message, topic: topic, key: nil, value: value)
-                    letter.value_bytes = Int(line.length)
-                    letter.input = name
-                    letter.line = line.number
-                    // The key is the original one's, and a line has none.
-                    outbox.begin(
-                        Topic.deadLetters, partition: 0, hasKey: false, timestamp: timestamp)
-                    outbox.beginValue()
-                    letter.append(to: &outbox.bytes)
-                    outbox.end(headers: headers.deadLetters)
-                }
-            }
-        }
+        if topic == .events { progress.unusableEvents += 1 }
+        letters.append(
+            error,
+            InputLine(
+                input: input.label, number: line.number, bytes: value, length: Int(line.length)),
+            topic: topic, timestamp: timestamp, to: &outbox)
     }
 }
 
@@ -454,7 +447,7 @@ private final class GatewayHeaders {
     private let owners: [OwnedHeaders]
 
     init(fleet: String) {
-        let topics: [Topic] = [.events, .catalog, .deadLetters, .checkpoints]
+        let topics: [Topic] = [.events, .catalog, .checkpoints]
         owners =
             topics.map { OwnedHeaders([TopicContract.header($0)]) }
             + [OwnedHeaders([TopicContract.header(.events), (Event.tickHeaderName, fleet)])]
@@ -462,7 +455,6 @@ private final class GatewayHeaders {
 
     var events: Headers { owners[0].headers }
     var catalog: Headers { owners[1].headers }
-    var deadLetters: Headers { owners[2].headers }
-    var checkpoints: Headers { owners[3].headers }
-    var tick: Headers { owners[4].headers }
+    var checkpoints: Headers { owners[2].headers }
+    var tick: Headers { owners[3].headers }
 }
