@@ -67,12 +67,12 @@ import Testing
     }
 
     @Test func `a slate may be longer than any before`() throws {
-        let items = (1...5_000).map { "{\"item_id\":\"i\($0)\"}" }.joined(separator: ",")
+        let items = (1...1_000).map { "{\"item_id\":\"i\($0)\"}" }.joined(separator: ",")
         let event = try read(
             "{\"type\":\"impression\",\"time_ms\":1,\"domain\":\"d\",\"user_id\":\"u\",\"items\":[\(items)]}"
         )
-        #expect(event.items.count == 5_000)
-        #expect(event.items.last?.item_id.text == "i5000")
+        #expect(event.items.count == 1_000)
+        #expect(event.items.last?.item_id.text == "i1000")
     }
 
     @Test func `sixteen scalars are kept in the order of their names`() throws {

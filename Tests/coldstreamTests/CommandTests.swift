@@ -114,6 +114,48 @@ import Testing
         #expect(settings.fitting(whole, layout) == nil)
     }
 
+    @Test func `a worker's caps are halved until its role fits, those that were given are refused`()
+        throws
+    {
+        var settings = FleetSettings()
+        let layout = MemoryLimit.layout(settings)
+        #expect(layout.eventsPartitions == TopicContract(.events).partitions)
+        for role in WorkerCommand.Role.allCases.map(\.rawValue) {
+            let whole = FleetMemory(settings, layout, role: role).bytes
+            for (limit, halvings) in [(whole, 0), (whole - 1, 1)] {
+                var limited = settings
+                try limited.set("limits.memory_bytes", to: "\(limit)")
+                let fitted = try MemoryLimit.fit(limited, layout, role: role)
+                #expect(FleetMemory(fitted, layout, role: role).bytes <= limit)
+                #expect(fitted.changedCaps(from: limited).isEmpty == (halvings == 0), "\(role)")
+                #expect(fitted.changedCaps(from: limited).allSatisfy { $0.path.contains(role) })
+            }
+        }
+        let whole = FleetMemory(settings, layout, role: "enrich").bytes
+        try settings.set("limits.memory_bytes", to: "\(whole)")
+        try settings.set("roles.enrich.users_max", to: "1000000000")
+        let error = #expect(throws: SettingsError.self) {
+            try MemoryLimit.fit(settings, layout, role: "enrich")
+        }
+        #expect(error!.description.contains("roles.enrich.users_max"))
+        #expect(ExitCode(of: error!).rawValue == 78)
+    }
+
+    @Test func `caps that were halved reach other processes as flags`() throws {
+        var settings = FleetSettings()
+        let layout = MemoryLimit.layout(settings)
+        let whole = FleetMemory(settings, layout).bytes
+        try settings.set("limits.memory_bytes", to: "\(whole / 3)")
+        let fitted = try MemoryLimit.fit(settings, layout)
+        var told = settings
+        for (path, value) in fitted.changedCaps(from: settings) { try told.set(path, to: value) }
+        #expect(told.changedCaps(from: fitted).isEmpty)
+        for role in WorkerCommand.Role.allCases.map(\.rawValue) {
+            let again = try MemoryLimit.fit(told, layout, role: role)
+            #expect(again.changedCaps(from: told).isEmpty, "each fits where all do")
+        }
+    }
+
     @Test func `every contract in the binary passes its own check`() {
         guard case .run(let action, let arguments) = commandLineTool.parse(["topics", "check"])
         else {

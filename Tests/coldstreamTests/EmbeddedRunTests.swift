@@ -3,6 +3,7 @@
 import EmbeddedFleet
 import FleetSettings
 import JSON
+import LineFiles
 import Reports
 import Simulation
 import Testing
@@ -77,6 +78,26 @@ import Testing
             count("used") + count("duplicates") + count("orphans") + count("dead_letters")
                 == count("events"))
         #expect(count("labels") == count("impressions"))
+    }
+
+    @Test func `a broken line of the catalog is a dead letter and no event`() throws {
+        let input = try Input(seed: 6)
+        let before = try input.run().summary
+        let catalog = try #require(ProcessFacts.text(input.folder + "/catalog.jsonl"))
+        try ("{\n" + catalog + "{\n").lend {
+            try LineWriter.write($0, to: input.folder + "/catalog.jsonl")
+        }
+        let data = try input.temporary()
+        let run = try input.run(data: data)
+        #expect(run.summary["events"] == before["events"])
+        #expect(run.summary["dead_letters"] == before["dead_letters"])
+        let again = try input.run(data: data)
+        #expect(again.summary["events"] == before["events"], "nor what an earlier run held back")
+        let letters = try #require(ProcessFacts.text(run.output + "/dead-letters.jsonl"))
+        #expect(
+            Int64(letters.split(separator: "\n").count)
+                == before["dead_letters"]!.integer! + 2)
+        removeLog(data)
     }
 
     @Test func `a run with a data folder goes on where the last one ended`() throws {
