@@ -77,7 +77,9 @@ public final class Consumer {
     private var missing: [MissingTopic] = []
 
     public init(_ settings: ConsumerSettings) throws(KafkaError) {
-        let fetchBytes = max(1 << 20, min(50 << 20, settings.queueBytes / 4))
+        // librdkafka refuses to fetch less at once than one record of what producers may send.
+        let largestRecord = settings.client["message.max.bytes"].flatMap { Int($0) } ?? 0
+        let fetchBytes = max(1 << 20, largestRecord, min(50 << 20, settings.queueBytes / 4))
         let queueKilobytes = max(1, (settings.queueBytes - fetchBytes) / 1024)
         var decided = [
             "group.id": settings.group,
