@@ -30,6 +30,8 @@ public enum Limit {
     public static let messageBytes = 2 << 20
     public static let attributes = 32
     public static let recordBytes = 1 << 20
+    /// A catalog record written again, which names its kind.
+    public static let itemBytes = recordBytes + 1024
     /// What a vector may add to a record: 16,384 half-precision numbers in base64, and names.
     public static let vectorBytes = 44 << 10
     public static let depth = 16

@@ -106,7 +106,7 @@ private func drain(_ encode: Encode<MemoryLogClient>) throws {
             return #"{"attributes":{"a":[\#(list)]},"item_id":"\#(id)","time_ms":7,"title":""}"#
         }
         let frame = #"{"attributes":{"a":[]},"item_id":"i1","kind":"item","time_ms":7,"title":""}"#
-        let most = (Limit.recordBytes - frame.utf8.count + 1) / 17
+        let most = (Limit.itemBytes - frame.utf8.count + 1) / 17
         try send(log, "i1", numbers("i1", most))
         try send(log, "i2", numbers("i2", most + 1))
         try drain(makeEncode(log))

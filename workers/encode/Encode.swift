@@ -313,10 +313,10 @@ public final class Encode<Client: LogClient> {
     private func refuseGrown(_ item: Item) throws(ContractError) {
         var bytes = ByteBuffer()
         item.append(to: &bytes)
-        guard bytes.count <= Limit.recordBytes else {
+        guard bytes.count <= Limit.itemBytes else {
             throw ContractError(
                 .too_large, path: "",
-                "The record takes \(bytes.count) bytes with its numbers written out; \(Limit.recordBytes) are allowed."
+                "The record takes \(bytes.count) bytes with its numbers written out; \(Limit.itemBytes) are allowed."
             )
         }
     }
