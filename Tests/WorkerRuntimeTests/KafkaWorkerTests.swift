@@ -151,7 +151,8 @@ struct KafkaWorkerTests {
         fleet.signal(slot: 0, SIGCONT)
         try fleet.feed(4_000)
         try fleet.drain(within: 60)
-        #expect(fleet.stop(slot: 0) == 0, "\(fleet.exits) \(fleet.newestLines)")
+        // It may learn only now that it was expelled (75), or has been started again since.
+        #expect([0, 75].contains(fleet.stop(slot: 0)), "\(fleet.exits) \(fleet.newestLines)")
         #expect(fleet.stop(slot: 1) == 0, "\(fleet.newestLines)")
         #expect(try fleet.differences() == [])
     }

@@ -101,6 +101,7 @@ struct TornTransactionTests {
             outbox.bytes.append(raw: next)
             outbox.bytes.append(raw: Hash128.zero)
             outbox.bytes.append(raw: Hash128.zero)
+            outbox.bytes.append(raw: Int64(-1))
             outbox.end()
             try log.commit(outbox, positions: [InputPosition(partition: 0, next: next)])
         }

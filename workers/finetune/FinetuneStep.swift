@@ -169,14 +169,14 @@ public final class FinetuneStep: Step {
         if let row = state.domains.find(key) { return row }
         guard !state.domains.isFull else {
             state.clock.value.pointee.counters.refusedDomains += 1
-            appendDeadLetter(
-                record,
+            letters.append(
                 ContractError(
                     .too_many_domains, path: "/domain",
                     """
                     The domain \(name.text) would be one more than the \(caps.domains) that a partition of \
                     domain-log has room for; raise domains_max and start again.
                     """),
+                record, ordinal: record.ordinal, headers: headersOf?(record),
                 to: &outbox)
             return nil
         }
