@@ -359,8 +359,8 @@ public final class KafkaLogClient: LogClient {
         let topic = try topic(entry.topic)
         let own = headers(outbox.headers(of: entry), of: entry.topic)
         if mark.takes(
-            entry, of: outbox, partitions: topic.partitionCount, hasPositions: hasPositions,
-            besides: own)
+            topic: entry.topic, partition: partition, key: outbox.key(of: entry),
+            hasPositions: hasPositions, besides: own)
         {
             try transaction.produce(
                 topic, partition: partition, key: outbox.key(of: entry),

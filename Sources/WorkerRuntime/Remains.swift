@@ -32,31 +32,22 @@ struct TransactionMark: ~Copyable {
     /// Whether the next record of the transaction is to say so; `headers` are its own and the mark then.
     ///
     /// - Parameters:
-    ///   - partitions: of its topic.
+    ///   - partition: where it goes.
     ///   - hasPositions: where a transaction has none, everything in `checkpoints` says so.
-    ///   - own: its own headers, where they are not those of the outbox alone.
+    ///   - own: what goes with it anyway.
     mutating func takes(
-        _ entry: Outbox.Entry, of outbox: borrowing Outbox, partitions: Int, hasPositions: Bool,
-        besides own: OutgoingHeaders? = nil
+        topic: UInt16, partition: Int, key: ByteSlice?, hasPositions: Bool,
+        besides own: OutgoingHeaders
     ) -> Bool {
-        let key = outbox.key(of: entry)
-        if entry.topic == Topic.checkpoints.rawValue {
+        if topic == Topic.checkpoints.rawValue {
             guard !hasPositions || key.map(Self.isPosition) == true else { return false }
         } else {
-            let before = marked[Int(entry.topic)]
-            guard before.nonzeroBitCount < min(partitions, 64),
-                let partition = entry.partition
-                    ?? key.map({ Murmur2.partition($0, of: partitions) }),
-                partition < 64, before & 1 << UInt64(partition) == 0
-            else { return false }
-            marked[Int(entry.topic)] |= 1 << UInt64(partition)
+            let bit = partition < 64 ? UInt64(1) << UInt64(partition) : 0
+            guard bit & ~marked[Int(topic)] != 0 else { return false }
+            marked[Int(topic)] |= bit
         }
         headers.removeAll()
-        if let own {
-            own.append(to: &headers)
-        } else {
-            outbox.headers(of: entry).forEach { headers.append($0, $1) }
-        }
+        own.append(to: &headers)
         value.lend { headers.append(ByteSlice(Self.name), $0) }
         return true
     }
@@ -86,9 +77,10 @@ struct TransactionMark: ~Copyable {
 /// coordinator has decided, a part of the partitions may have its marker and the rest none, for ever.
 /// The part that has says how the rest is to be ended.
 struct Remains {
-    /// How far before the end of what is settled a record of the slot's last transaction is looked for: in
-    /// `checkpoints` nobody but the slot itself has written behind it, in outputs the other slots have.
-    static let lookedBack: (checkpoints: Int64, outputs: Int64) = (2_000, 10_000)
+    /// How far before the end of what is settled a record of the slot's last transaction is looked for. In
+    /// `checkpoints` other roles may have written a whole checkpoint behind it (4 MiB in rows of a hundred
+    /// bytes and more), in outputs other slots and roles what they wrote since.
+    static let lookedBack: (checkpoints: Int64, outputs: Int64) = (50_000, 10_000)
 
     let settings: KafkaLogSettings
     let input: String

@@ -40,10 +40,13 @@ import Testing
         by mark: inout TransactionMark, of outbox: borrowing Outbox, hasPositions: Bool
     ) -> [Bool] {
         mark.begin()
+        let own = OutgoingHeaders(.scores)
         var taken: [Bool] = []
         for entry in outbox.entries {
+            let key = outbox.key(of: entry)
             let isTaken = mark.takes(
-                entry, of: outbox, partitions: 2, hasPositions: hasPositions)
+                topic: entry.topic, partition: entry.partition ?? Murmur2.partition(key!, of: 2),
+                key: key, hasPositions: hasPositions, besides: own)
             taken.append(isTaken)
         }
         return taken
@@ -84,6 +87,19 @@ struct TornTransactionTests {
 
         var score: TopicPartition { TopicPartition(fleet.topics[.scores], 1) }
 
+        var positionKey: String { "\(settings.group)/0/position" }
+
+        /// A position record of nothing but `next`.
+        func position(_ next: Int64) -> [UInt8] {
+            var value = ByteBuffer()
+            value.append(raw: next)
+            value.append(raw: next)
+            value.append(raw: Hash128.zero)
+            value.append(raw: Hash128.zero)
+            value.append(raw: Int64(-1))
+            return value.slice.copy()
+        }
+
         /// Commits one record to every partition of scores, and the input offset `next`.
         func commit(_ key: String, next: Int64) throws {
             let log = try KafkaLogClient(settings, input: Topic.events)
@@ -95,13 +111,9 @@ struct TornTransactionTests {
                 outbox.end()
             }
             outbox.begin(Topic.checkpoints, partition: 0)
-            outbox.bytes.append("\(settings.group)/0/position")
+            outbox.bytes.append(positionKey)
             outbox.beginValue()
-            outbox.bytes.append(raw: next)
-            outbox.bytes.append(raw: next)
-            outbox.bytes.append(raw: Hash128.zero)
-            outbox.bytes.append(raw: Hash128.zero)
-            outbox.bytes.append(raw: Int64(-1))
+            position(next).lend { outbox.bytes.append($0) }
             outbox.end()
             try log.commit(outbox, positions: [InputPosition(partition: 0, next: next)])
         }
@@ -220,6 +232,108 @@ struct TornTransactionTests {
             let keys = try slot.fleet.read(.scores, partition).map(\.key)
             #expect(
                 keys == (isCommitted ? ["seen", "due"] : ["seen"]), "\(name)")
+        }
+    }
+}
+
+/// The question alone, with partitions that stay open for certain: brokers forget markers when they like.
+@Suite(.serialized, .enabled(if: RealBroker.isAvailable, Comment(rawValue: RealBroker.absence)))
+struct RemainsTests {
+    typealias Marked = TornTransactionTests.Marked
+
+    @Test(arguments: Marked.allCases)
+    func `how a transaction was decided is found out from any part that has its marker`(
+        marked: Marked
+    ) throws {
+        let slot = try TornTransactionTests.Slot(RealBroker.shared())
+        try slot.commit("seen", next: 10)
+        try slot.fleet.settle()
+        if marked == .offsets || marked == .both {
+            let member = try Consumer(
+                ConsumerSettings(client: slot.fleet.client, group: slot.settings.group))
+            try member.commit([Position(slot.fleet.topics[.events], 0, 20)])
+        }
+        let isSettled: (checkpoint: Bool, score: Bool) = (
+            [.checkpoint, .both, .checkpointAsAborted].contains(marked),
+            [.output, .outputAsAborted].contains(marked)
+        )
+        let settled = try producer(slot, "settled")
+        var ended = try settled.begin()
+        try write(slot, isSettled, settled, in: &ended)
+        if marked.isCommitted {
+            try ended.commit()
+        } else {
+            try ended.flush()
+            try ended.abort()
+        }
+        let open = try producer(slot, "open")
+        var hanging = try open.begin()
+        try write(slot, (!isSettled.checkpoint, !isSettled.score), open, in: &hanging)
+        try hanging.flush()
+
+        let remains = Remains(
+            settings: slot.settings, input: slot.fleet.topics[.events],
+            offsets: try Offsets(slot.fleet.client, group: slot.settings.group))
+        let places = [slot.checkpoint] + (0..<3).map { TopicPartition(slot.score.topic, $0) }
+        let found = try remains.find(in: places)
+        let wanted = [
+            isSettled.checkpoint ? nil : slot.checkpoint, isSettled.score ? nil : slot.score,
+        ].compactMap { $0 }
+        #expect(found == wanted)
+        let wasCommitted = try remains.wasCommitted(among: places)
+        #expect(wasCommitted == marked.isCommitted)
+
+        // The slot's next start writes an end of that kind wherever it found something open.
+        _ = try KafkaLogClient(slot.settings, input: Topic.events)
+        try hanging.abort()
+        try slot.fleet.settle()
+        for place in [slot.checkpoint, slot.score] {
+            let isEnded = wanted.contains(place) && marked.isCommitted
+            #expect(try visibleEnds(slot, place) == (isEnded ? 1 : 0), "\(place)")
+        }
+    }
+
+    private func visibleEnds(
+        _ slot: TornTransactionTests.Slot, _ place: TopicPartition
+    ) throws -> Int {
+        let offsets = try Offsets(slot.fleet.client, group: "judge")
+        var count = 0
+        try offsets.forEachRecord(
+            of: place, from: 0, upTo: try offsets.offsets(of: [place])[place]!.end
+        ) { count += $0.endsRemains ? 1 : 0 }
+        return count
+    }
+
+    private func producer(
+        _ slot: TornTransactionTests.Slot, _ name: String
+    ) throws -> TransactionalProducer {
+        let producer = try TransactionalProducer(
+            TransactionalProducerSettings(
+                client: slot.fleet.client, transactionalID: "\(slot.fleet.name).\(name)"))
+        try producer.initialise()
+        return producer
+    }
+
+    /// Parts of the slot's newest transaction, marked as it marks them.
+    private func write(
+        _ slot: TornTransactionTests.Slot, _ parts: (checkpoint: Bool, score: Bool),
+        _ producer: TransactionalProducer, in transaction: inout Transaction
+    ) throws {
+        var headers = RecordHeaders()
+        headers.append("coldstream-transaction", "\(slot.settings.slotName) \(Int64.max)")
+        let records: [(isWritten: Bool, TopicPartition, key: String, value: [UInt8])] = [
+            (parts.checkpoint, slot.checkpoint, slot.positionKey, slot.position(20)),
+            (parts.score, slot.score, "due", []),
+        ]
+        for (isWritten, place, key, value) in records where isWritten {
+            let topic = try producer.topic(place.topic)
+            try key.lend { key in
+                try value.lend { value in
+                    try transaction.produce(
+                        topic, partition: place.partition, key: key, value: value,
+                        headers: headers)
+                }
+            }
         }
     }
 }
