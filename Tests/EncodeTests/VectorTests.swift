@@ -254,6 +254,34 @@ private func vector(_ text: String, _ hash: UInt64 = 0xA1) -> [Float] {
         #expect(run.encode.owed == 1)
         #expect(run.encode.vectors == 0)
     }
+
+    @Test(arguments: [1, 2, 8])
+    func `a text that the encoder makes no numbers of goes without, and the others have theirs`(
+        batch: Int
+    ) throws {
+        final class PickyEncoder: TextEncoder {
+            let identity = EncoderIdentity(name: "picky", hash: 1)
+            let dimension = 4
+            func encode(_ texts: [[UInt8]], into vectors: UnsafeMutableBufferPointer<Float>) throws
+            {
+                for (row, text) in texts.enumerated() {
+                    for i in 0..<4 { vectors[row * 4 + i] = 1 }
+                    if text == Array("bad".utf8) { vectors[row * 4 + 2] = .infinity }
+                }
+            }
+        }
+        let run = try VectorRun(domainLog: 1)
+        let maker = InlineVectorMaker(PickyEncoder(), batch: batch)
+        try run.restart(maker: maker)
+        for text in ["a", "bad", "b", "c"] { try run.item(text, text) }
+        try run.drain()
+        #expect(run.encode.owed == 0)
+        #expect(maker.counts.failures == [:])
+        #expect(maker.counts.texts == 4 && maker.counts.withoutVector == 1)
+        let sent = try run.sent()
+        #expect(Set(sent.filter { $0.vector != nil }.map(\.name)) == ["a", "b", "c"])
+        #expect(Set(sent.map(\.name)) == ["a", "bad", "b", "c"])
+    }
 }
 
 @Suite struct NewEncoderTests {

@@ -139,7 +139,7 @@ public final class BackgroundVectorMaker: VectorMaker, @unchecked Sendable {
     }
 
     fileprivate func run() {
-        while let texts = next() { settle(EncoderCall(encoder, texts), texts) }
+        while let texts = next() { settle(EncoderCall(encoder, texts, after: counts), texts) }
         withLock {
             hasEnded = true
             pthread_cond_broadcast(changed)

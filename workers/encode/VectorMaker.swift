@@ -16,7 +16,8 @@ public struct MadeVector: Sendable {
 public struct MakerCounts: Sendable, Equatable {
     /// Texts whose vector was made.
     public var texts: Int64 = 0
-    /// Those of them that have none: nothing in them that the encoder knows, or it refused them.
+    /// Those of them that have none: nothing in them that the encoder knows, it refused them, or its
+    /// numbers for them were none.
     public var withoutVector: Int64 = 0
     /// Calls of the encoder that failed, by reason (`EncodingFailure.reason`).
     public var failures: [String: Int64] = [:]
@@ -88,7 +89,12 @@ struct EncoderCall {
     var message: String?
     var seconds: Double = 0
 
-    init(_ encoder: any TextEncoder, _ texts: [(key: Hash128, text: [UInt8])]) {
+    /// - Parameter counts: what the encoder has done before. A text is to blame for numbers that are none
+    ///   where others have got theirs, and has no vector; else the encoder is.
+    init(
+        _ encoder: any TextEncoder, _ texts: [(key: Hash128, text: [UInt8])],
+        after counts: MakerCounts
+    ) {
         let start = ContinuousClock.now
         let dimension = encoder.dimension
         let values = UnsafeMutableBufferPointer<Float>.allocate(capacity: texts.count * dimension)
@@ -96,15 +102,19 @@ struct EncoderCall {
         defer { values.deallocate() }
         do {
             try encoder.encode(texts.map(\.text), into: values)
+            let rows = texts.indices.map {
+                UnsafeMutableBufferPointer(
+                    rebasing: values[$0 * dimension..<($0 + 1) * dimension])
+            }
+            let isUsable = rows.map { $0.allSatisfy(\.isFinite) }
+            guard isUsable.contains(true) || counts.texts > counts.withoutVector else {
+                throw UnusableVector(name: encoder.identity.name)
+            }
             made.reserveCapacity(texts.count)
             for (row, text) in texts.enumerated() {
-                let vector = UnsafeBufferPointer(
-                    rebasing: values[row * dimension..<(row + 1) * dimension])
-                guard vector.allSatisfy(\.isFinite) else {
-                    throw UnusableVector(name: encoder.identity.name)
-                }
+                if !isUsable[row] { rows[row].update(repeating: 0) }
                 var halves = ByteBuffer(capacity: dimension * 2)
-                TextVector.append(vector, to: &halves)
+                TextVector.append(UnsafeBufferPointer(rows[row]), to: &halves)
                 made.append(MadeVector(key: text.key, halves: halves.slice.copy()))
             }
         } catch {
@@ -122,7 +132,7 @@ struct UnusableVector: EncodingFailure, CustomStringConvertible {
     let name: String
     var reason: String { "answer" }
     var description: String {
-        "\(name) made a vector that holds NaN or an infinite number; nothing of it was kept; check the "
+        "\(name) has made nothing but vectors that hold NaN or an infinite number; check the "
             + "model's weights"
     }
 }
@@ -166,7 +176,7 @@ public final class InlineVectorMaker: VectorMaker {
         var made: [MadeVector] = []
         while turnsToWait == 0, !queue.waiting.isEmpty {
             let texts = queue.removeFirst(batch)
-            let call = EncoderCall(encoder, texts)
+            let call = EncoderCall(encoder, texts, after: counts)
             counts.add(call)
             guard call.reason == nil else {
                 queue.putBack(texts)
