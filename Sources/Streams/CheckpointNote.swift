@@ -22,16 +22,8 @@ public struct CheckpointNote: Equatable, Sendable {
     /// - Returns: nil for every other record of the topic, rows and tombstones among them.
     /// - Throws: where a position or a manifest is torn.
     public init?(key: ByteSlice, value: ByteSlice?) throws(StateError) {
-        let position = "/position" as StaticString
-        let manifest = "/manifest" as StaticString
-        let (kind, suffix): (Kind, Int)
-        if CheckpointNote.ends(key, with: position) {
-            (kind, suffix) = (.position, position.utf8CodeUnitCount)
-        } else if CheckpointNote.ends(key, with: manifest) {
-            (kind, suffix) = (.manifest, manifest.utf8CodeUnitCount)
-        } else {
-            return nil
-        }
+        guard let kind = CheckpointNote.kind(ofKey: key) else { return nil }
+        let suffix = CheckpointNote.suffix(of: kind).utf8CodeUnitCount
         let place = key.slice(0, key.count - suffix).text
         guard let value, let slash = place.lastIndex(of: "/"),
             let partition = Int(place[place.index(after: slash)...])
@@ -43,6 +35,19 @@ public struct CheckpointNote: Equatable, Sendable {
             kind == .position ? try PositionRecord(value).position : try Manifest(value).position
         next = found.next
         ordinal = found.ordinal
+    }
+
+    /// What a record of the topic is; nil for every one that is no note.
+    public static func kind(ofKey key: ByteSlice) -> Kind? {
+        ends(key, with: suffix(of: .position))
+            ? .position : ends(key, with: suffix(of: .manifest)) ? .manifest : nil
+    }
+
+    private static func suffix(of kind: Kind) -> StaticString {
+        switch kind {
+        case .position: "/position"
+        case .manifest: "/manifest"
+        }
     }
 
     private static func ends(_ key: ByteSlice, with suffix: StaticString) -> Bool {

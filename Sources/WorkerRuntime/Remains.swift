@@ -40,7 +40,9 @@ struct TransactionMark: ~Copyable {
         besides own: OutgoingHeaders
     ) -> Bool {
         if topic == Topic.checkpoints.rawValue {
-            guard !hasPositions || key.map(Self.isPosition) == true else { return false }
+            guard !hasPositions || key.flatMap(CheckpointNote.kind(ofKey:)) == .position else {
+                return false
+            }
         } else {
             let bit = partition < 64 ? UInt64(1) << UInt64(partition) : 0
             guard bit & ~marked[Int(topic)] != 0 else { return false }
@@ -50,12 +52,6 @@ struct TransactionMark: ~Copyable {
         own.append(to: &headers)
         value.lend { headers.append(ByteSlice(Self.name), $0) }
         return true
-    }
-
-    private static func isPosition(_ key: ByteSlice) -> Bool {
-        let suffix = ByteSlice("/position" as StaticString)
-        return key.count > suffix.count
-            && key.slice(key.count - suffix.count, key.count).equals(suffix)
     }
 
     /// The number of a transaction of `slot`; nil where another one wrote the record, or nobody says so.
