@@ -90,6 +90,11 @@ public struct CountingProcess: Sendable {
         limits.collectRecords = 500
         limits.checkpointRecords = 2_000
         limits.checkpointSeconds = 2
+        if crashesOn != nil {
+            // What ended it is to be replayed.
+            limits.checkpointRecords = 1_000_000
+            limits.checkpointSeconds = 600
+        }
         return limits
     }
 

@@ -144,6 +144,23 @@ import Testing
         #expect(texts[0]["hash"]!.text!.count == 16)
     }
 
+    @Test func `a text goes out again when its query was seen sixty-four times since`() throws {
+        var run = try EnrichRun()
+        func ask(_ i: Int) -> TestEvent {
+            .impression("i\(i)", Int64(i)).with("query", .text("red shoes"))
+        }
+        try run.send([ask(0)])
+        #expect(try run.records(.texts).map { $0["again"]?.boolean ?? false } == [false])
+        try run.send((1...63).map(ask))
+        #expect(try run.records(.texts) == [])
+        try run.send([ask(64)])
+        #expect(try run.records(.texts).map { $0["again"]?.boolean ?? false } == [true])
+        try run.send((65...127).map(ask))
+        #expect(try run.records(.texts) == [])
+        try run.send([ask(128)])
+        #expect(try run.records(.texts).count == 1)
+    }
+
     @Test func `each partition of domain-log hears a text once`() throws {
         var run = try EnrichRun(domainLog: 2)
         for (i, domain) in ["d", "e", "f", "g"].enumerated() {

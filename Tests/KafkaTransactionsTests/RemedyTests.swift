@@ -100,6 +100,16 @@ private func allCodes() -> [(code: Int32, name: String)] {
         }
     }
 
+    @Test
+    func `a broker that was replaced is asked again, whether or not this librdkafka can say so`() {
+        // _DESTROY_BROKER, which came after 2.0.2.
+        func remedy(_ repetition: Repetition) -> KafkaError.Remedy {
+            KafkaError.Remedy(code: -137, isFatal: false, isRetriable: false, repetition)
+        }
+        #expect(remedy(.harmless) == .retry)
+        #expect(remedy(.harmful) == .restart)
+    }
+
     @Test func `the table names no code twice and none that librdkafka does not have`() {
         let known = Set(allCodes().map(\.name))
         let listed = table.flatMap { $0.names.split { $0 == " " || $0 == "\n" }.map(String.init) }

@@ -141,6 +141,26 @@ import Testing
         #expect(ExitCode(of: error!).rawValue == 78)
     }
 
+    @Test
+    func
+        `a worker refuses caps that do not fit before it asks for a broker, an operator's command does not`()
+        throws
+    {
+        guard
+            case .run(_, let arguments) = commandLineTool.parse([
+                "worker", "enrich", "--brokers", "127.0.0.1:1", "--set",
+                "limits.memory_bytes=100000000", "--set", "roles.enrich.users_max=1000000000",
+            ])
+        else {
+            Issue.record("worker enrich is no command")
+            return
+        }
+        #expect(throws: SettingsError.self) {
+            try WorkerCommand.kafkaFleet(arguments, warnsOfFixedKey: false, worker: .enrich)
+        }
+        _ = try WorkerCommand.kafkaFleet(arguments, warnsOfFixedKey: false)
+    }
+
     @Test func `caps that were halved reach other processes as flags`() throws {
         var settings = FleetSettings()
         let layout = MemoryLimit.layout(settings)
