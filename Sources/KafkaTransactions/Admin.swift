@@ -261,6 +261,7 @@ public final class Admin {
         }
     }
 
+    /// Deletes topics. Returns when the cluster does not name them any more.
     public func delete(
         topics: [String], timeoutMilliseconds: Int = 30_000
     ) throws(KafkaError) {
@@ -275,9 +276,14 @@ public final class Admin {
         var count = 0
         let results = rd_kafka_DeleteTopics_result_topics(answer.event, &count)
         try check("delete topic", results, count)
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        while try topicNames().contains(where: topics.contains), !deadline.isOver {
+            rd_kafka_poll(client.handle, 20)
+        }
     }
 
-    /// Gives a topic more partitions; keys of existing records stay where they are.
+    /// Gives a topic more partitions; keys of existing records stay where they are. Returns when the cluster
+    /// names them all.
     public func grow(
         topic: String, to partitions: Int, timeoutMilliseconds: Int = 30_000
     ) throws(KafkaError) {
@@ -296,6 +302,12 @@ public final class Admin {
         var count = 0
         let results = rd_kafka_CreatePartitions_result_topics(answer.event, &count)
         try check("add partitions to", results, count)
+        let deadline = Deadline(milliseconds: timeoutMilliseconds)
+        while try describe(topics: [topic]).contains(where: { $0.partitions < partitions }),
+            !deadline.isOver
+        {
+            rd_kafka_poll(client.handle, 20)
+        }
     }
 
     /// Changes settings of a topic and leaves its others as they are; nil takes one back to the
