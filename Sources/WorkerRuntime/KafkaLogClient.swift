@@ -357,6 +357,11 @@ public final class KafkaLogClient: LogClient {
         in transaction: inout Transaction, hasPositions: Bool
     ) throws {
         let topic = try topic(entry.topic)
+        if hasPositions, isRow(outbox, entry) {
+            return try transaction.produce(
+                topic, partition: partition, key: outbox.key(of: entry),
+                value: outbox.value(of: entry), timestampMilliseconds: entry.timestamp)
+        }
         let own = headers(outbox.headers(of: entry), of: entry.topic)
         if mark.takes(
             topic: entry.topic, partition: partition, key: outbox.key(of: entry),
@@ -366,10 +371,6 @@ public final class KafkaLogClient: LogClient {
                 topic, partition: partition, key: outbox.key(of: entry),
                 value: outbox.value(of: entry), headers: mark.headers,
                 timestampMilliseconds: entry.timestamp)
-        } else if isRow(outbox, entry) {
-            try transaction.produce(
-                topic, partition: partition, key: outbox.key(of: entry),
-                value: outbox.value(of: entry), timestampMilliseconds: entry.timestamp)
         } else {
             try transaction.produce(
                 topic, partition: partition, key: outbox.key(of: entry),
