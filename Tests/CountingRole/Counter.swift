@@ -67,6 +67,7 @@ public struct CountingProcess: Sendable {
     public var tickMilliseconds: Int?
     public var http: String?
     public var crashesOn: String?
+    public var checkpointSeconds: Int64 = 2
 
     public init(address: String, fleet: String, slot: Int) {
         self.address = address
@@ -89,12 +90,9 @@ public struct CountingProcess: Sendable {
         var limits = WorkerLimits()
         limits.collectRecords = 500
         limits.checkpointRecords = 2_000
-        limits.checkpointSeconds = 2
-        if crashesOn != nil {
-            // What ended it is to be replayed.
-            limits.checkpointRecords = 1_000_000
-            limits.checkpointSeconds = 600
-        }
+        limits.checkpointSeconds = checkpointSeconds
+        // What ended it is to be replayed.
+        if crashesOn != nil { limits.checkpointRecords = 1_000_000 }
         return limits
     }
 

@@ -17,7 +17,7 @@ private final class Waits {
 
 private func makeClient(
     _ server: TestServer, secret: String? = nil, batch: Int = 4, concurrency: Int = 2,
-    timeout: Int = 400, waits: Waits = Waits(), dimension: Int = 3
+    timeout: Int = 5_000, waits: Waits = Waits(), dimension: Int = 3
 ) throws -> EmbeddingClient {
     var settings = try EmbeddingSettings(url: server.url, model: "m", dimension: dimension)
     settings.batch = batch
@@ -153,7 +153,7 @@ private func failure(_ body: () throws -> Void) -> EmbeddingError? {
     ) throws {
         let server = TestServer { _, _ in reply }
         defer { server.stop() }
-        let client = try makeClient(server, timeout: 150)
+        let client = try makeClient(server, timeout: reason == "timeout" ? 150 : 10_000)
         let error = failure { _ = try encode(client, ["a"]) }
         #expect(error?.reason == reason, "\(error?.description ?? "no error")")
         #expect(error?.remedy == .retry)

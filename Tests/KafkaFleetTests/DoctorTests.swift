@@ -210,7 +210,7 @@ struct DoctorTests {
     private static func wallClock() -> Int64 { Int64(Date().timeIntervalSince1970 * 1_000) }
 
     private func examine(
-        _ fleet: KafkaFleet? = nil, clockAhead: Int64 = 0, openMilliseconds: Int = 300
+        _ fleet: KafkaFleet? = nil, clockAhead: Int64 = 0, openMilliseconds: Int = 10_000
     ) -> [String: Finding] {
         var around = Doctor.Surroundings(
             clock: { Self.wallClock() + clockAhead },
@@ -238,11 +238,18 @@ struct DoctorTests {
             toFile: path, atomically: true, encoding: .utf8)
         let ingest = try fleet.ingest(IngestInput(name: "test", events: path))
         while try ingest.turn() {}
+        // The markers of the last commit follow its answer.
+        let offsets = try Offsets(fleet.client, group: "judge")
+        let places = (0..<2).map { TopicPartition(fleet.topics[.events], $0) }
+        let patience = ContinuousClock.now + .seconds(30)
+        while try !offsets.offsets(of: places).values.allSatisfy(\.isSettled),
+            ContinuousClock.now < patience
+        {}
     }
 
     /// Runs enrich until nothing is left to read.
     private func enrich() throws {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .seconds(120)
         let lines = Mutexed<[String]>([])
         let asker = fleet
         try fleet.enrich(slot: 0, KafkaFleetTests.around(fleet, "enrich", lines)).run(
@@ -303,7 +310,7 @@ struct DoctorTests {
         #expect(behind?.outcome == .warning)
         #expect(behind?.finding.contains("behind ours") == true)
         let words = behind?.finding.split(separator: " ").compactMap { Double($0) } ?? []
-        #expect(words.first.map { (29...31).contains($0) } == true, "\(behind?.finding ?? "")")
+        #expect(words.first.map { (25...35).contains($0) } == true, "\(behind?.finding ?? "")")
         let ahead = examine(clockAhead: -400_000)["clock"]
         #expect(ahead?.outcome == .failed, "beyond future_s")
         #expect(ahead?.finding.contains("ahead of ours") == true)
@@ -320,7 +327,7 @@ struct DoctorTests {
         let after = try fleet.lag(now: Self.wallClock() + 60_000, roles: ["enrich"])
         #expect(after.allSatisfy { $0.records == 0 && $0.seconds == 0 }, "\(after)")
         #expect(
-            after.allSatisfy { $0.committed! < $0.end },
+            after.allSatisfy { $0.committed ?? .max < $0.end },
             "the ends of the transactions that wrote them stand behind the last records")
     }
 
@@ -360,16 +367,17 @@ struct DoctorTests {
 
     @Test func `a transaction that stays open is found, one that ends is not`() throws {
         try createTopics()
-        let producer = try TransactionalProducer(
-            TransactionalProducerSettings(
-                client: fleet.client, transactionalID: "\(fleet.settings.fleet).test.0"))
+        var opener = TransactionalProducerSettings(
+            client: fleet.client, transactionalID: "\(fleet.settings.fleet).test.0")
+        opener.transactionTimeoutMilliseconds = 300_000
+        let producer = try TransactionalProducer(opener)
         try producer.connect()
         try producer.initialise()
         let scores = try producer.topic(fleet.topics[.scores])
         var transaction = try producer.begin()
         try "k".lend { try transaction.produce(scores, partition: 0, key: $0, value: $0) }
         try transaction.flush()
-        let open = examine()["transactions"]
+        let open = examine(openMilliseconds: 300)["transactions"]
         #expect(open?.outcome == .failed)
         #expect(open?.finding.contains("\(fleet.topics[.scores])/0 since offset 0") == true)
         try transaction.abort()

@@ -34,7 +34,7 @@ struct PublishedTests {
         for role in ["encode", "enrich", "finetune"] { try under.start(role) }
         try under.appendBadEvent()
         try under.append(try under.writeInput(400))
-        try under.drain()
+        try rest()
         let folder = "\(under.folder)/output"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         try OutputFiles(under.fleet.outputs(), folder: folder).finish()
@@ -66,6 +66,27 @@ struct PublishedTests {
         }
         try tail()
         #expect(under.stopAll().allSatisfy { $0 == 0 })
+    }
+
+    /// Waits until nothing moves any more: windows are open, and ticks come four times a second.
+    private func rest() throws {
+        func ends() throws -> [Int64] {
+            let places = Topic.allCases.flatMap { topic in
+                (0..<under.partitions(of: topic)).map {
+                    TopicPartition(under.fleet.topics[topic], $0)
+                }
+            }
+            let offsets = try Offsets(under.fleet.client, group: "judge").offsets(of: places)
+            return places.map { offsets[$0]!.end }
+        }
+        try under.drain()
+        var seen = try ends()
+        var since = ContinuousClock.now
+        try under.until(120, "rest") {
+            let now = try ends()
+            if now != seen { (seen, since) = (now, .now) }
+            return ContinuousClock.now - since > .seconds(3)
+        }
     }
 
     /// Scores that are committed while somebody looks.

@@ -41,7 +41,12 @@ struct Verifier {
             let places = (0..<under.partitions(of: topic)).map {
                 TopicPartition(fleet.topics[topic], $0)
             }
-            let bounds = try offsets.offsets(of: places)
+            // The markers of the last commits follow their answers.
+            var bounds = try offsets.offsets(of: places)
+            let patience = ContinuousClock.now + .seconds(30)
+            while !bounds.values.allSatisfy(\.isSettled), ContinuousClock.now < patience {
+                bounds = try offsets.offsets(of: places)
+            }
             let isSettled = bounds.values.allSatisfy { $0.isSettled }
             #expect(isSettled, "\(topic.name) has an open transaction")
             records[topic] = try places.map {

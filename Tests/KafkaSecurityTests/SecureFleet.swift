@@ -97,7 +97,7 @@ final class SecureFleet {
     }
 
     /// Waits for a command to end by itself; kills it when that takes too long.
-    func end(_ name: String, seconds: Int = 60) throws -> Ended {
+    func end(_ name: String, seconds: Int = 180) throws -> Ended {
         let started = running.removeValue(forKey: name)
         let id = try #require(started, "\(name) was not started")
         let deadline = ContinuousClock.now + .seconds(seconds)
@@ -154,10 +154,13 @@ final class SecureFleet {
             for name in running.keys.sorted() where !isRunning(name) {
                 throw CommandFailure(description: "\(name) has ended: \(text("\(name).err"))")
             }
-            let rows = try fleet.lag(now: 0)
-            if rows.allSatisfy({ $0.records == 0 }) { return }
+            let found = Result { () throws(KafkaError) in try fleet.lag(now: 0) }
+            switch found {
+            case .success(let rows): if rows.allSatisfy({ $0.records == 0 }) { return }
+            case .failure(let error): if error.remedy != .retry { throw error }
+            }
             guard ContinuousClock.now < deadline else {
-                throw CommandFailure(description: "not read after \(seconds) s: \(rows)")
+                throw CommandFailure(description: "not read after \(seconds) s: \(found)")
             }
         }
     }

@@ -88,7 +88,8 @@ public final class RealBroker: Sendable {
         try? FileManager.default.removeItem(atPath: folder)
     }
 
-    /// One broker for all suites of this process that need nothing special; they run one after another.
+    /// One broker for all suites of this process that need nothing special. They run side by side: who kills
+    /// or stops a broker has one of its own.
     public static func shared() throws -> RealBroker { try sharedResult.get() }
 
     private static let sharedResult = Result {

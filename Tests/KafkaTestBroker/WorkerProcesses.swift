@@ -31,8 +31,9 @@ public final class WorkerProcesses {
 
     public var names: [String] { children.keys.sorted() }
 
+    /// Sends a signal; after SIGKILL the process is gone when this returns.
     public func signal(_ name: String, _ number: Int32) {
-        if let child = children[name] { kill(child.id, number) }
+        if let child = children[name] { TestProcess.signal(child.id, number) }
     }
 
     /// Starts again what has ended with a code that allows it.
@@ -49,14 +50,15 @@ public final class WorkerProcesses {
         }
     }
 
-    /// SIGTERM; the exit code.
+    /// SIGTERM, once the process heeds it; the exit code.
     public func stop(_ name: String) -> Int32? {
+        if let child = children[name] { TestProcess.waitUntilItHeeds(child.id, SIGTERM) }
         signal(name, SIGTERM)
         return wait(name)
     }
 
     /// Waits for a process to end by itself, and kills it when that takes too long; nil: it does not run.
-    public func wait(_ name: String, seconds: Int = 60) -> Int32? {
+    public func wait(_ name: String, seconds: Int = 300) -> Int32? {
         guard let child = children.removeValue(forKey: name) else { return nil }
         let deadline = ContinuousClock.now + .seconds(seconds)
         var status: Int32 = 0
@@ -77,5 +79,31 @@ public final class WorkerProcesses {
     public var lines: [String] {
         let text = (try? String(contentsOfFile: errors, encoding: .utf8)) ?? ""
         return text.split(separator: "\n").map(String.init)
+    }
+}
+
+/// Signals to child processes.
+public enum TestProcess {
+    /// Sends a signal; after SIGKILL the process is gone when this returns, and waits to be reaped.
+    public static func signal(_ id: pid_t, _ number: Int32) {
+        kill(id, number)
+        guard number == SIGKILL else { return }
+        var information = siginfo_t()
+        while waitid(P_PID, id_t(id), &information, WEXITED | WNOWAIT) == -1, errno == EINTR {}
+    }
+
+    /// Waits until a process has a handler for a signal that would end it before, or has ended.
+    public static func waitUntilItHeeds(_ id: pid_t, _ number: Int32, seconds: Int = 30) {
+        let deadline = ContinuousClock.now + .seconds(seconds)
+        while ContinuousClock.now < deadline {
+            let status = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8)
+            guard let lines = status?.split(separator: "\n") else { return }
+            func value(_ name: String) -> Substring? {
+                lines.first { $0.hasPrefix(name) }?.split(separator: "\t").last
+            }
+            if value("State:")?.hasPrefix("Z") == true { return }
+            let caught = value("SigCgt:").flatMap { UInt64($0, radix: 16) } ?? 0
+            if caught & (1 << UInt64(number - 1)) != 0 { return }
+        }
     }
 }

@@ -54,7 +54,7 @@ func uniqueName(_ prefix: String = "t") -> String {
 extension TransactionalProducer {
     /// An initialised producer.
     static func ready(
-        _ client: ClientProperties, _ id: String, timeoutMilliseconds: Int = 5_000
+        _ client: ClientProperties, _ id: String, timeoutMilliseconds: Int = 60_000
     ) throws -> TransactionalProducer {
         var settings = TransactionalProducerSettings(client: client, transactionalID: id)
         settings.transactionTimeoutMilliseconds = timeoutMilliseconds
@@ -156,9 +156,14 @@ extension Consumer {
     func takeAssignment(at offset: Int64? = 0) throws -> [TopicPartition] {
         var taken: [TopicPartition] = []
         try pollEvent { polled in
-            guard case .assigned(let partitions) = polled else { return false }
-            taken = partitions
-            return true
+            switch polled {
+            case .assigned(let partitions):
+                taken = partitions
+                return true
+            case .revoked: try unassign()
+            default: break
+            }
+            return false
         }
         if let offset {
             try assign(taken.map { Position($0, offset) })

@@ -19,11 +19,13 @@ final class Fleet {
     let partitions: Int
     let client: ClientProperties
     let topics: TopicNames
-    private let producer: IdempotentProducer
+    private var producer: IdempotentProducer
     private let offsets: Offsets
     private(set) var produced = 0
     private var children: [Int: (id: pid_t, words: [String])] = [:]
     private(set) var exits: [Int32] = []
+    /// How long the journal was when a slot's newest process started.
+    private var linesAtStart: [Int: Int] = [:]
     private var drained: [(slot: Int, words: [String])] = []
 
     init(_ broker: RealBroker, partitions: Int = 4) throws {
@@ -42,6 +44,15 @@ final class Fleet {
     }
 
     deinit { for (id, _) in children.values { kill(id, SIGKILL) } }
+
+    /// Deletes the input and makes it again, empty.
+    func makeInputAgain() throws {
+        let admin = try Admin(client)
+        try admin.delete(topics: [topics[.events]])
+        try admin.create([NewTopic(topics[.events], partitions: partitions)])
+        // The old one remembers for a moment that there is no such topic.
+        producer = try IdempotentProducer(ProducerSettings(client: client))
+    }
 
     /// Appends records with so many different keys.
     func feed(_ count: Int, keys: Int = 97) throws {
@@ -75,7 +86,11 @@ final class Fleet {
         .deletingLastPathComponent().appendingPathComponent("CountingWorker").path
 
     func start(slot: Int, _ more: String...) throws {
-        let words = [Self.program, broker.address, name, "\(slot)"] + more
+        try start(slot, [Self.program, broker.address, name, "\(slot)"] + more)
+    }
+
+    private func start(_ slot: Int, _ words: [String]) throws {
+        linesAtStart[slot] = journal.count
         children[slot] = (try spawn(words), words)
     }
 
@@ -91,8 +106,9 @@ final class Fleet {
         return id
     }
 
+    /// Sends a signal; after SIGKILL the process is gone when this returns.
     func signal(slot: Int, _ number: Int32) {
-        if let child = children[slot] { kill(child.id, number) }
+        if let child = children[slot] { TestProcess.signal(child.id, number) }
     }
 
     /// `kill -9` of a worker that is not to be started again; returns when it is gone.
@@ -126,7 +142,8 @@ final class Fleet {
 
     /// Whether the slot's newest process has been given partitions.
     func isAssigned(slot: Int) -> Bool {
-        let lines = journal.filter { $0["worker"]?.text == "\(name).counter.\(slot)" }
+        let lines = journal.dropFirst(linesAtStart[slot, default: 0])
+            .filter { $0["worker"]?.text == "\(name).counter.\(slot)" }
         return lines.last { ["start", "assigned", "end"].contains($0["event"]?.text) }?["event"]?
             .text == "assigned"
     }
@@ -149,7 +166,7 @@ final class Fleet {
             exits.append(code)
             let allowsRestart = code < 0 || ExitCode(rawValue: code)?.allowsRestart == true
             if allowsRestart {
-                children[slot] = (try spawn(child.words), child.words)
+                try start(slot, child.words)
             } else {
                 children[slot] = nil
                 if code == 0 { drained.append((slot, child.words)) }
@@ -160,7 +177,7 @@ final class Fleet {
 
     /// Starts again what has drained after a SIGTERM of `signal`, as an upgrade would.
     func revive() throws {
-        for (slot, words) in drained { children[slot] = (try spawn(words), words) }
+        for (slot, words) in drained { try start(slot, words) }
         drained = []
     }
 
@@ -169,9 +186,15 @@ final class Fleet {
         status & 0x7F == 0 ? status >> 8 & 0xFF : -(status & 0x7F)
     }
 
+    /// How a process has ended; nil while it goes on.
+    func end(of id: pid_t) -> Int32? {
+        var status: Int32 = 0
+        return waitpid(id, &status, WNOHANG) == id ? Self.code(status) : nil
+    }
+
     /// Waits for a process to end by itself; kills it when that takes too long.
     func wait(_ id: pid_t) -> Int32 {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .seconds(120)
         var status: Int32 = 0
         while waitpid(id, &status, WNOHANG) != id {
             if ContinuousClock.now > deadline { kill(id, SIGKILL) }
@@ -180,9 +203,10 @@ final class Fleet {
         return Self.code(status)
     }
 
-    /// SIGTERM; the exit code.
+    /// SIGTERM, once the process heeds it; the exit code.
     func stop(slot: Int) -> Int32 {
         guard let child = children.removeValue(forKey: slot) else { return -1 }
+        TestProcess.waitUntilItHeeds(child.id, SIGTERM)
         kill(child.id, SIGTERM)
         return wait(child.id)
     }

@@ -118,6 +118,15 @@ struct TornTransactionTests {
             try log.commit(outbox, positions: [InputPosition(partition: 0, next: next)])
         }
 
+        /// Whether markers are missing that the coordinator has done with: it answers a start only then.
+        func hangs() throws -> Bool {
+            let producer = try TransactionalProducer(
+                TransactionalProducerSettings(
+                    client: fleet.client, transactionalID: settings.slotName))
+            try producer.initialise()
+            return try fleet.hasOpenTransactions(.checkpoints, 1)
+        }
+
         /// Writes the markers that came in time, and only these.
         func mark(_ marked: Marked) throws {
             let producer = try TransactionalProducer(
@@ -209,7 +218,8 @@ struct TornTransactionTests {
             print("decided transactions whose markers were forgotten: \(open.count) of 8")
             for slot in slots {
                 var marked: Marked?
-                if open.contains(where: { $0 === slot }) {
+                // A marker may have been late and not forgotten.
+                if open.contains(where: { $0 === slot }), try slot.hangs() {
                     guard !due.isEmpty else { continue }
                     marked = due.removeFirst()
                     try slot.mark(marked!)
@@ -266,6 +276,8 @@ struct RemainsTests {
             try ended.flush()
             try ended.abort()
         }
+        // Only what hangs is open then.
+        try slot.fleet.settle()
         let open = try producer(slot, "open")
         var hanging = try open.begin()
         try write(slot, (!isSettled.checkpoint, !isSettled.score), open, in: &hanging)
@@ -307,9 +319,10 @@ struct RemainsTests {
     private func producer(
         _ slot: TornTransactionTests.Slot, _ name: String
     ) throws -> TransactionalProducer {
-        let producer = try TransactionalProducer(
-            TransactionalProducerSettings(
-                client: slot.fleet.client, transactionalID: "\(slot.fleet.name).\(name)"))
+        var settings = TransactionalProducerSettings(
+            client: slot.fleet.client, transactionalID: "\(slot.fleet.name).\(name)")
+        settings.transactionTimeoutMilliseconds = 300_000
+        let producer = try TransactionalProducer(settings)
         try producer.initialise()
         return producer
     }
