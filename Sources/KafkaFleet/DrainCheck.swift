@@ -5,12 +5,7 @@ import KafkaTransactions
 
 /// Asks again and again whether every role has read its input to the end. Joins no group; one thread.
 public final class DrainCheck {
-    private struct Input {
-        let places: [TopicPartition]
-        let offsets: Offsets
-    }
-
-    private let inputs: [Input]
+    private let inputs: [FleetInput]
     private let vectors: OwedVectors
     /// Items and texts without a vector when last looked. A drained fleet may owe some whose encoder
     /// fails: nothing came for `encoderSeconds`.
@@ -24,20 +19,7 @@ public final class DrainCheck {
     public init(_ fleet: KafkaFleet, encoderSeconds: Int = 60) throws(KafkaError) {
         self.encoderSeconds = encoderSeconds
         vectors = try OwedVectors(fleet)
-        let roles = KafkaFleet.inputs
-        let admin = try Admin(fleet.client)
-        let found = try admin.describe(topics: roles.map { fleet.topics[$0.topic] })
-        var inputs: [Input] = []
-        for role in roles {
-            let name = fleet.topics[role.topic]
-            let count = found.first { $0.name == name }?.partitions ?? 0
-            inputs.append(
-                Input(
-                    places: (0..<count).map { TopicPartition(name, $0) },
-                    offsets: try Offsets(
-                        fleet.client, group: "\(fleet.settings.fleet).\(role.role)")))
-        }
-        self.inputs = inputs
+        inputs = try FleetInput.all(of: fleet)
     }
 
     /// True when two looks in a row find no open transaction, nothing to read for anybody, and every
@@ -47,15 +29,9 @@ public final class DrainCheck {
         quiet = nil
         var now: [[TopicPartition: Int64]] = []
         for input in inputs {
-            let bounds = try input.offsets.offsets(
-                of: input.places, timeoutMilliseconds: timeoutMilliseconds)
-            guard bounds.values.allSatisfy(\.isSettled) else { return false }
-            let committed = try input.offsets.committed(
-                input.places, timeoutMilliseconds: timeoutMilliseconds)
-            let lag = try input.offsets.lag(
-                behind: input.places.map { Position($0, committed[$0] ?? bounds[$0]!.first) },
-                timeoutMilliseconds: timeoutMilliseconds)
-            guard lag.values.allSatisfy({ $0 == .none }) else { return false }
+            guard let committed = try input.positionsAtEnd(timeoutMilliseconds) else {
+                return false
+            }
             now.append(committed)
         }
         guard try vectorsHaveCome() else { return false }

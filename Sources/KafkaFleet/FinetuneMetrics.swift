@@ -46,6 +46,10 @@ extension Metric {
         "coldstream_unusable_numbers_total", .counter,
         "Inputs, predictions and priors that are no numbers or beyond all bounds: not learned from.",
         labels: ["partition"])
+    static let refusedRows = Metric(
+        "coldstream_rows_refused_total", .counter,
+        "What found a full table: items without a score, other partitions' evidence of items.",
+        labels: ["partition", "table"])
 }
 
 extension RoleMetrics where State == FinetuneState {
@@ -55,7 +59,7 @@ extension RoleMetrics where State == FinetuneState {
         role.metrics = [
             .auc, .gauc, .logLoss, .calibration, .impressions, .labels, .clicks, .corrections,
             .domainsUnlisted, .scoresPublished, .publishPoints, .recordsUnused, .vectorsMasked,
-            .unusableNumbers, .evictedRows,
+            .unusableNumbers, .refusedRows, .evictedRows,
         ]
         role.eventTime = { $0.time > 0 ? $0.time : nil }
         role.publication = { state in
@@ -122,5 +126,7 @@ extension MetricValues {
             ("queries", counters.evictedQueries), ("texts", counters.evictedTexts),
             ("groups", counters.evictedGroups),
         ] { add(.evictedRows, count, partition, table) }
+        add(.refusedRows, counters.unscoredItems, partition, "domain-items")
+        add(.refusedRows, counters.refusedPriors, partition, "staged-priors")
     }
 }

@@ -43,7 +43,6 @@ public struct ReportComparison: Sendable {
     /// Of both runs, sorted by name.
     public let domains: [Domain]
     public let tolerance: Double
-    public let domainTolerance: Double
 
     public var rows: [Row] { overall + domains.flatMap(\.rows) }
     public var differences: [Row] { rows.filter { !$0.isEqual } }
@@ -71,14 +70,11 @@ public struct ReportComparison: Sendable {
 
     /// - Parameters:
     ///   - first: a `summary.json`, as is `second`.
-    ///   - tolerance: how far metrics over all domains may lie apart.
-    ///   - domainTolerance: the same for the metrics of one domain, which has fewer labels.
+    ///   - tolerance: how far metrics may lie apart, over all domains and of each.
     public init(
-        _ first: JSONValue, _ second: JSONValue, tolerance: Double = 0.003,
-        domainTolerance: Double = 0.01
+        _ first: JSONValue, _ second: JSONValue, tolerance: Double = 0.003
     ) {
         self.tolerance = tolerance
-        self.domainTolerance = domainTolerance
         func rows(
             _ a: JSONValue?, _ b: JSONValue?, _ names: [String], _ tolerance: Double,
             _ prefix: String = ""
@@ -99,13 +95,13 @@ public struct ReportComparison: Sendable {
             return Domain(
                 name: name,
                 rows: rows(one, two, ["impressions", "clicks"], 0, "\(name).")
-                    + rows(one, two, Self.metrics, domainTolerance, "\(name)."))
+                    + rows(one, two, Self.metrics, tolerance, "\(name)."))
         }
     }
 
     /// Compares two output folders.
     public init(
-        folder: String, other: String, tolerance: Double = 0.003, domainTolerance: Double = 0.01
+        folder: String, other: String, tolerance: Double = 0.003
     ) throws {
         func summary(_ folder: String) throws -> JSONValue {
             guard let summary = try JSONLines.value(folder + "/summary.json") else {
@@ -114,9 +110,7 @@ public struct ReportComparison: Sendable {
             }
             return summary
         }
-        self.init(
-            try summary(folder), try summary(other), tolerance: tolerance,
-            domainTolerance: domainTolerance)
+        self.init(try summary(folder), try summary(other), tolerance: tolerance)
     }
 
     /// Every number compared.
@@ -174,6 +168,6 @@ public struct ReportComparison: Sendable {
                         Formatted.fixed(far?.distance, 4),
                     ])
         }
-        return "by domain within \(domainTolerance), farthest apart is \(worst.name)\n" + table.text
+        return "by domain, farthest apart is \(worst.name)\n" + table.text
     }
 }

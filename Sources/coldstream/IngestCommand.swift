@@ -7,6 +7,8 @@ import EmbeddedFleet
 import EventMapping
 import FleetSettings
 import Gateway
+import KafkaFleet
+import KafkaTransactions
 import Reports
 import Streams
 
@@ -30,6 +32,12 @@ enum IngestCommand {
         "name", "NAME",
         help: "under which the position is kept; the file's full path if left out")
 
+    static let lockstep = Flag(
+        "lockstep",
+        help:
+            "with --brokers: wait after every two thousand lines until encode and enrich have read them"
+    )
+
     static let command = Command<Action>(
         "ingest", "Appends events or catalog lines to Kafka, or to a log in a folder.",
         discussion: """
@@ -46,7 +54,8 @@ enum IngestCommand {
                 [
                     file, name, catalog, data, UpCommand.config, UpCommand.set,
                     WorkerCommand.brokers, WorkerCommand.fleet, UpCommand.partitions,
-                    UpCommand.map, UpCommand.speed, UpCommand.close, WorkerCommand.supervisor,
+                    UpCommand.map, UpCommand.speed, UpCommand.close, lockstep,
+                    WorkerCommand.supervisor,
                 ],
                 action: { arguments in
                     var input = input(arguments)
@@ -91,7 +100,12 @@ enum IngestCommand {
             }
             let fleet = try WorkerCommand.kafkaFleet(
                 arguments, warnsOfFixedKey: !arguments.contains(WorkerCommand.supervisor))
-            return try drive(try fleet.ingest(input), speed)
+            let isInStep = arguments.contains(lockstep)
+            return try drive(
+                try fleet.ingest(input), speed, try isInStep ? Lockstep(fleet) : nil)
+        }
+        guard !arguments.contains(lockstep) else {
+            throw arguments.usageError("--lockstep needs --brokers: nobody reads a log in a folder")
         }
         let settings = try SettingsFile.read(
             arguments[UpCommand.config], inputFolder: nil, arguments[UpCommand.set])
@@ -110,9 +124,11 @@ enum IngestCommand {
     }
 
     private static func drive<Client: LogClient>(
-        _ ingest: Ingest<Client>, _ speed: Double?
+        _ ingest: Ingest<Client>, _ speed: Double?, _ lockstep: Lockstep? = nil
     ) throws -> ExitCode {
         var bar = ProgressBar()
+        var linesRead: Int64 = 0
+        var lines: Int64 { ingest.progress.eventLines + ingest.progress.catalogLines }
         try ingest.run(
             pace: speed.map { Pace(speed: $0) },
             clock: { Int64(ProcessFacts.seconds * 1_000) },
@@ -128,6 +144,17 @@ enum IngestCommand {
                 bar.show(nil) { _ in
                     "\(Formatted.count(progress.eventLines + progress.catalogLines)) lines"
                 }
+            },
+            hasCaughtUp: {
+                guard let lockstep, lines - linesRead >= Lockstep.lines else { return true }
+                do {
+                    guard try lockstep.hasCaughtUp() else { return false }
+                } catch let error as KafkaError where error.remedy == .retry {
+                    // A broker that does not answer now may do so at the next look.
+                    return false
+                }
+                linesRead = lines
+                return true
             })
         bar.end()
         let progress = ingest.progress

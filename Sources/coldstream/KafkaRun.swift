@@ -205,7 +205,11 @@ extension KafkaRun {
         }
         if arguments[UpCommand.output] != nil || arguments[UpCommand.close] { words += ["--close"] }
         if let map = arguments[UpCommand.map] { words += ["--map", map] }
-        if let speed = arguments[UpCommand.speed] { words += ["--speed", "\(speed)"] }
+        if let speed = arguments[UpCommand.speed] {
+            words += ["--speed", "\(speed)"]
+        } else {
+            words += ["--lockstep"]
+        }
         return words
     }
 

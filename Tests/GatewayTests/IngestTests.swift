@@ -502,6 +502,43 @@ import Testing
         try makeIngest(log, input).run(clock: { 0 }, sleep: { _ in true })
         #expect(try arrived(log, .events) == ["e1", "e2"])
     }
+
+    @Test(arguments: [nil, 1e6])
+    func `the next turn waits until the readers have caught up`(speed: Double?) throws {
+        let log = makeLog()
+        let file = try folder.write("events.jsonl", (0..<2_500).map { event("e\($0)", 1_000) })
+        let job = try makeIngest(log, IngestInput(name: "test", events: file))
+        var looks = 0
+        var sleeps = 0
+        var linesAtLook: [Int64] = []
+        try job.run(
+            pace: speed.map { Pace(speed: $0) }, clock: { 0 },
+            sleep: {
+                if $0 > 0 { sleeps += 1 }; return true
+            },
+            hasCaughtUp: {
+                looks += 1
+                linesAtLook.append(job.progress.eventLines)
+                return looks % 3 == 0
+            })
+        #expect(linesAtLook == [1_000, 1_000, 1_000, 2_000, 2_000, 2_000])
+        #expect(sleeps == 4)
+        #expect(job.progress.isDone, "nobody is waited for behind the last turn")
+    }
+
+    @Test func `a job that waits for its readers can be stopped`() throws {
+        let log = makeLog()
+        let file = try folder.write("events.jsonl", (0..<1_500).map { event("e\($0)", 1_000) })
+        let job = try makeIngest(log, IngestInput(name: "test", events: file))
+        var calls = 0
+        try job.run(
+            clock: { 0 },
+            sleep: { _ in
+                calls += 1
+                return calls < 4
+            }, hasCaughtUp: { false })
+        #expect(job.progress.eventLines == 1_000 && !job.progress.isDone)
+    }
 }
 
 @Suite struct HeaderTests {

@@ -39,15 +39,20 @@ extension Ingest {
     ///   - clock: wall time in milliseconds, from any beginning.
     ///   - sleep: waits so many milliseconds, 0 without a pace; `false` stops between two turns.
     ///   - report: called after each turn.
+    ///   - hasCaughtUp: whether the next turn may come; asked again and again behind every one but the
+    ///     last.
     public func run(
         pace: Pace? = nil, clock: () -> Int64, sleep: (Int64) -> Bool,
-        report: (IngestProgress) -> Void = { _ in }
+        report: (IngestProgress) -> Void = { _ in }, hasCaughtUp: () throws -> Bool = { true }
     ) throws {
         guard var pace else {
             while sleep(0) {
                 let goesOn = try turn()
                 report(progress)
                 if !goesOn { return }
+                while try !hasCaughtUp() {
+                    guard sleep(Self.catchUpMilliseconds) else { return }
+                }
             }
             return
         }
@@ -63,6 +68,11 @@ extension Ingest {
             let goesOn = try turn(until: limit)
             report(progress)
             if !goesOn { return }
+            while try !hasCaughtUp() {
+                guard sleep(Self.catchUpMilliseconds) else { return }
+            }
         }
     }
+
+    private static var catchUpMilliseconds: Int64 { 5 }
 }
