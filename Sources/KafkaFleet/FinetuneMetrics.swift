@@ -47,7 +47,7 @@ extension Metric {
         "Inputs, predictions and priors that are no numbers or beyond all bounds: not learned from.",
         labels: ["partition"])
     static let refusedRows = Metric(
-        "coldstream_rows_refused_total", .counter,
+        "coldstream_refused_rows_total", .counter,
         "What found a full table: items without a score, other partitions' evidence of items.",
         labels: ["partition", "table"])
 }

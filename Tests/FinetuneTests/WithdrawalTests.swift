@@ -268,19 +268,42 @@ import Testing
         #expect(live(run).count == 80 && live(run) == remembered(run))
     }
 
+    @Test func `a pair that is shown takes the row of one that never was, not the oldest that was`()
+    {
+        let run = FinetuneRun(caps: caps { $0.items = 20 })
+        for i in 0..<20 { run.item("item\(i)") }
+        for i in 0..<20 {
+            run.impression("i\(i)", item: "item\(i)", domain: "d0")
+            run.label("i\(i)", 1, domain: "d0")
+        }
+        for domain in 1...3 { run.impression("d\(domain)", item: "item0", domain: "d\(domain)") }
+        for point in 1...70 { run.tick(Int64(point) * 250) }
+        #expect(run.state.domainItems.isFull, "57 of the 80 pairs were never shown")
+        for i in 0..<20 { run.impression("n\(i)", item: "item\(i)", domain: "d4") }
+        for i in 0..<20 {
+            #expect(run.cell("item\(i)", "d0").labels == 1)
+            #expect(run.cell("item\(i)", "d4").shown == 1)
+        }
+        #expect(run.state.counters.evictedUnseenItems == 20)
+        #expect(run.state.counters.evictedDomainItems == 0)
+    }
+
     @Test func `an item without a catalog is scored again within 64 points`() {
         let run = FinetuneRun()
         run.impression("x", item: "x")
         run.label("x", 0)
-        run.tick(250)
-        func count() -> Int { run.values(.scores).count { $0["item_id"]!.text! == "x" } }
-        #expect(count() == 1)
+        func score() -> Double? {
+            run.values(.scores).last { $0["item_id"]!.text! == "x" }?["score"]?.double
+        }
+        for point in 1...70 { run.tick(Int64(point) * 250) }
+        let before = score()
+        #expect(before != nil)
         for i in 0..<200 {
             run.impression("i\(i)", item: "other\(i % 3)")
             run.label("i\(i)", 1)
         }
-        for point in 2...66 { run.tick(Int64(point) * 250) }
-        #expect(count() > 1, "what its score rests on has moved")
+        for point in 71...135 { run.tick(Int64(point) * 250) }
+        #expect(score() != before, "what its score rests on has moved")
     }
 
     @Test func `the text of a query that is seen stays, however many others come`() {

@@ -2,7 +2,6 @@ import Contracts
 import EmbeddedFleet
 import Encode
 import Enrich
-import Finetune
 import FleetSettings
 import Foundation
 import Gateway
@@ -13,6 +12,7 @@ import PrometheusText
 import Streams
 import Testing
 
+@testable import Finetune
 @testable import KafkaFleet
 @testable import WorkerRuntime
 
@@ -221,6 +221,48 @@ private struct RolePages {
         #expect(page.value("coldstream_unlisted_domains") == 1)
         let all = try pages()["finetune"]["coldstream_impressions_total"]!.samples.map(\.value)
         #expect(listed.map(\.value) == all.sorted(by: >).prefix(2).map { $0 })
+    }
+
+    @Test func `whatever finetune only counts has a place of its own`() throws {
+        let state = FinetuneStep(domainLogPartitions: 1).makeState(partition: 3)
+        let fields: [(WritableKeyPath<Counters, Int64>, name: String, label: (String, String)?)] = [
+            (\.labelsWithoutImpression, "records_unused", ("reason", "label_without_impression")),
+            (\.correctionsAfterHorizon, "records_unused", ("reason", "correction_after_horizon")),
+            (\.refusedDomains, "records_unused", ("reason", "domain_refused")),
+            (\.recordsBeforeSettings, "records_unused", ("reason", "before_settings")),
+            (\.unreadableRecords, "records_unused", ("reason", "unreadable")),
+            (\.evictedImpressions, "evicted_rows", ("table", "pending")),
+            (\.evictedItems, "evicted_rows", ("table", "items")),
+            (\.evictedCandidates, "evicted_rows", ("table", "candidates")),
+            (\.evictedDomainItems, "evicted_rows", ("table", "domain-items")),
+            (\.evictedUnseenItems, "evicted_rows", ("table", "domain-items-unseen")),
+            (\.evictedQueries, "evicted_rows", ("table", "queries")),
+            (\.evictedTexts, "evicted_rows", ("table", "texts")),
+            (\.evictedGroups, "evicted_rows", ("table", "groups")),
+            (\.unscoredItems, "refused_rows", ("table", "domain-items")),
+            (\.refusedPriors, "refused_rows", ("table", "staged-priors")),
+            (\.scoresPublished, "scores_published", nil),
+            (\.vectorsMasked, "vectors_masked", nil),
+            (\.unusableNumbers, "unusable_numbers", nil),
+        ]
+        #expect(fields.count * 8 == MemoryLayout<Counters>.size, "a counter that nobody sees")
+        for (i, field) in fields.enumerated() {
+            state.clock.value.pointee.counters[keyPath: field.0] = Int64(i + 1)
+        }
+        let status = WorkerStatus(fleet: "f", worker: "f.finetune.0", version: "1", library: "2")
+        var moment = WorkerMoment()
+        moment.more = RoleMetrics.finetune(domainsMaximum: 1).values(
+            of: [(partition: 3, state: state)], CheckpointCounts(), recoveries: 0, replayed: 0,
+            recoverySeconds: 0, freshness: Histogram())
+        status.publish(moment)
+        let page = try PrometheusPage(parsing: status.metrics)
+        for (i, field) in fields.enumerated() {
+            var labels = ["partition": "3"]
+            if let (name, value) = field.label { labels[name] = value }
+            #expect(
+                page.value("coldstream_\(field.name)_total", labels) == Double(i + 1),
+                "\(field.name) \(labels)")
+        }
     }
 
     // What operators read
