@@ -1,8 +1,11 @@
 // What operators copy (units, compose file, runbook) against what this binary really accepts.
 
 import CommandLineArguments
+import EmbeddedFleet
+import FleetSettings
 import Foundation
 import JSON
+import Reports
 import Testing
 import WorkerRuntime
 
@@ -235,6 +238,16 @@ private enum Deployment {
         let broken = "```sh\ncoldstream doctr --brokers x   # no such command\n```\ncoldstream x"
         let refusals = Deployment.commands(ofRunbook: broken).compactMap(Deployment.refusal)
         #expect(refusals.count == 1)
+    }
+
+    @Test func `the runbook says how much memory the default caps allow`() throws {
+        func mebibytes(_ role: String) throws -> String {
+            let settings = try FleetSettings(parsing: Array("{}".utf8), file: "test.json")
+            return Formatted.count(FleetMemory.bytes(settings, FleetLayout(), role) >> 20)
+        }
+        let (enrich, finetune) = (try mebibytes("enrich"), try mebibytes("finetune"))
+        let sentence = "with the defaults \(enrich) MiB in enrich, \(finetune) MiB in finetune"
+        #expect(try Deployment.text("README.md").contains(sentence), "\(sentence)")
     }
 
     @Test func `the runbook has a row for every exit code, and no metric that does not exist`()
