@@ -217,6 +217,27 @@ public final class Consumer {
         missing = still
     }
 
+    /// Asks a broker whether all of these partitions are there; no answer is no proof that they are not.
+    func hasPartitions(
+        _ partitions: [TopicPartition], _ deadline: Deadline
+    ) throws(KafkaError) -> Bool {
+        var last: [String: Int] = [:]
+        for place in partitions { last[place.topic] = max(last[place.topic] ?? 0, place.partition) }
+        for (name, partition) in last {
+            guard let handle = rd_kafka_topic_new(client.handle, name, nil) else { continue }
+            defer { rd_kafka_topic_destroy(handle) }
+            do {
+                let count = try client.partitionCount(
+                    handle, name, max(1, min(1_000, deadline.remaining)))
+                if count <= partition { return false }
+            } catch {
+                if error.isUnknownTopic { return false }
+                if error.remedy != .retry { throw error }
+            }
+        }
+        return true
+    }
+
     /// - Throws: what librdkafka said of the topic, when it has been missing for long enough.
     private func isThere(_ topic: MissingTopic) throws(KafkaError) -> Bool {
         guard let handle = rd_kafka_topic_new(client.handle, topic.name, nil) else { return false }

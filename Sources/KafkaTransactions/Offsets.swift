@@ -97,8 +97,16 @@ public final class Offsets {
             do {
                 return try ask(reader, partitions, which, max(1, deadline.remaining))
             } catch {
-                let isNew = error.isUnknownTopic && !patience.isOver
-                guard error.remedy == .retry || isNew, !deadline.isOver else { throw error }
+                guard !deadline.isOver else { throw error }
+                if error.isUnknownTopic {
+                    // Of a broker that has just come back, or a topic that was just made, librdkafka
+                    // remembers for half a minute that it did not know it; to be asked makes it look.
+                    guard try reader.hasPartitions(partitions, deadline) || !patience.isOver else {
+                        throw error
+                    }
+                } else if error.remedy != .retry {
+                    throw error
+                }
                 // Nothing is assigned: this only waits while librdkafka looks for the leader.
                 _ = try reader.poll(timeoutMilliseconds: min(50, deadline.remaining))
             }

@@ -384,8 +384,13 @@ struct RealBrokerTests {
         try consumer.pollEvent { _ in consumer.lastError?.isUnknownTopic == true }
         let found = Found()
         found.look { try producer.topic(late).partitionCount }
+        let offsets = try Offsets(client, group: "reader")
+        let place = TopicPartition(late, 0)
+        let asked = Found()
+        asked.look { Int(try offsets.offsets(of: [place])[place]!.end) + 7 }
         try admin.create([NewTopic(late, partitions: 1)])
         #expect(found.wait() == 1)
+        #expect(asked.wait() == 7)
         #expect(try consumer.takeAssignment() == [TopicPartition(late, 0)])
         try "a".lend { try producer.produce(producer.topic(late), key: nil, value: $0) }
         try producer.flush()

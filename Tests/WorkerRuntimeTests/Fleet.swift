@@ -24,6 +24,8 @@ final class Fleet {
     private(set) var produced = 0
     private var children: [Int: (id: pid_t, words: [String])] = [:]
     private(set) var exits: [Int32] = []
+    /// The last lines of processes that are not to be started again.
+    private(set) var finalLines: [String] = []
     /// How long the journal was when a slot's newest process started.
     private var linesAtStart: [Int: Int] = [:]
     private var drained: [(slot: Int, words: [String])] = []
@@ -140,10 +142,14 @@ final class Fleet {
     /// How often a slot's processes have been given partitions.
     func assignments(of slot: Int) -> Int { lines("assigned", of: slot) }
 
+    private func isOf(_ slot: Int, _ line: JSONValue) -> Bool {
+        line["worker"]?.text == "\(name).counter.\(slot)"
+    }
+
     /// Whether the slot's newest process has been given partitions.
     func isAssigned(slot: Int) -> Bool {
         let lines = journal.dropFirst(linesAtStart[slot, default: 0])
-            .filter { $0["worker"]?.text == "\(name).counter.\(slot)" }
+            .filter { isOf(slot, $0) }
         return lines.last { ["start", "assigned", "end"].contains($0["event"]?.text) }?["event"]?
             .text == "assigned"
     }
@@ -169,6 +175,9 @@ final class Fleet {
                 try start(slot, child.words)
             } else {
                 children[slot] = nil
+                if code != 0 {
+                    finalLines += [journal.last { isOf(slot, $0) }?.canonicalText ?? ""]
+                }
                 if code == 0 { drained.append((slot, child.words)) }
             }
         }
@@ -306,7 +315,7 @@ final class Fleet {
             } catch let error as KafkaError where error.remedy == .retry { last = error }
         }
         Issue.record(
-            "no \(what) in \(seconds) s; \(last.map { "\($0)" } ?? "no error"); \(exits); \(newestLines)"
+            "no \(what) in \(seconds) s; \(last.map { "\($0)" } ?? "no error"); \(exits); \(finalLines); \(newestLines)"
         )
         return false
     }

@@ -589,7 +589,7 @@ struct KafkaWorkerTests {
         print(
             """
             chaos: seed \(seed), \(faulty) with faults \(faults.sorted { $0.key < $1.key }), \
-            drained in \(drained), \(fleet.produced) records, exits \(fleet.exits), \
+            drained in \(drained), \(fleet.produced) records, exits \(fleet.exits) \(fleet.finalLines), \
             differences \(differences.count)
             """)
     }
