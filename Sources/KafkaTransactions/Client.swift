@@ -23,6 +23,9 @@ public struct ClientCondition: Equatable, Sendable {
     public let queueBytes: Int64
     /// How often a connection to a broker broke, or none was left.
     public let connectionsLost: Int64
+    /// Brokers that are connected, as of the newest statistics; nil where there are none yet. The
+    /// connection to a group's coordinator does not count: nothing can be fetched over it.
+    public let brokersConnected: Int?
 }
 
 /// What callbacks leave behind until the polling thread takes it.
@@ -44,6 +47,8 @@ final class ClientEvents {
 
     /// Bytes that wait in the client, of its newest statistics.
     var queueBytes = 0
+    /// Brokers that were connected then.
+    var brokersConnected: Int?
 
     /// Rebalances that `poll` has not returned yet, oldest first.
     var rebalances: [Rebalance] = []
@@ -186,7 +191,8 @@ final class Client {
     var condition: ClientCondition {
         ClientCondition(
             queueBytes: Int64(events.queueBytes),
-            connectionsLost: Int64(events.connectionsLost))
+            connectionsLost: Int64(events.connectionsLost),
+            brokersConnected: events.brokersConnected)
     }
 
     func takeLog() -> [LogLine] {
@@ -262,39 +268,75 @@ private func keepStatistics(
 ) -> Int32 {
     guard let json else { return 0 }
     let text = UnsafeRawBufferPointer(start: json, count: count)
-    ClientEvents.of(opaque).queueBytes = QueueBytes.inStatistics(text)
+    ClientEvents.of(opaque).queueBytes = ClientStatistics.queueBytes(text)
+    ClientEvents.of(opaque).brokersConnected = ClientStatistics.brokersConnected(text)
     return 0  // librdkafka frees the text
 }
 
-/// Bytes that wait, as librdkafka's statistics say: a few numbers out of a document of many
-/// kilobytes, so it is searched and not parsed.
+/// A few values of librdkafka's statistics, a document of many kilobytes: it is searched and not parsed.
 ///
-/// Source: librdkafka's STATISTICS.md: `msg_size` at the top, `fetchq_size` of every partition.
-enum QueueBytes {
-    static func inStatistics(_ json: UnsafeRawBufferPointer) -> Int {
+/// Source: librdkafka's STATISTICS.md: `msg_size` at the top, `fetchq_size` of every partition; `source`
+/// and, behind it, `state` of every broker.
+enum ClientStatistics {
+    /// Brokers that are up, those left out that stand for something else, such as a coordinator.
+    static func brokersConnected(_ json: UnsafeRawBufferPointer) -> Int {
+        let sources = words(after: "\"source\":", in: json)
+        let states = words(after: "\"state\":", in: json)
+        return sources.count { source in
+            guard
+                source.word.elementsEqual("learned".utf8)
+                    || source.word.elementsEqual("configured".utf8)
+            else { return false }
+            let state = states.first { $0.offset > source.offset }
+            return state?.word.elementsEqual("UP".utf8) == true
+        }
+    }
+
+    private static func words(
+        after name: StaticString, in json: UnsafeRawBufferPointer
+    ) -> [(offset: Int, word: Slice<UnsafeRawBufferPointer>)] {
+        offsets(behind: name, in: json).compactMap { offset in
+            let rest = json[offset...].drop { $0 == UInt8(ascii: " ") }
+            guard rest.first == UInt8(ascii: "\"") else { return nil }
+            return (offset, rest.dropFirst().prefix { $0 != UInt8(ascii: "\"") })
+        }
+    }
+
+    /// Where each occurrence of a name ends.
+    private static func offsets(
+        behind name: StaticString, in json: UnsafeRawBufferPointer
+    ) -> [Int] {
+        var found: [Int] = []
+        var at = 0
+        let count = name.utf8CodeUnitCount
+        while at + count <= json.count {
+            if memcmp(json.baseAddress! + at, name.utf8Start, count) == 0 {
+                at += count
+                found.append(at)
+            } else {
+                at += 1
+            }
+        }
+        return found
+    }
+
+    /// Bytes that wait.
+    static func queueBytes(_ json: UnsafeRawBufferPointer) -> Int {
         numbers(after: "\"msg_size\":", in: json).prefix(1).reduce(0, +)
             + numbers(after: "\"fetchq_size\":", in: json).reduce(0, +)
     }
 
     private static func numbers(after name: StaticString, in json: UnsafeRawBufferPointer) -> [Int]
     {
-        var found: [Int] = []
-        var at = 0
-        let count = name.utf8CodeUnitCount
-        while at + count <= json.count {
-            guard memcmp(json.baseAddress! + at, name.utf8Start, count) == 0 else {
-                at += 1
-                continue
-            }
-            at += count
+        offsets(behind: name, in: json).map { offset in
+            var at = offset
             while at < json.count, json[at] == UInt8(ascii: " ") { at += 1 }
             var value = 0
             while at < json.count, json[at] >= 48, json[at] <= 57, value < Int.max / 16 {
                 value = value * 10 + Int(json[at] - 48)
                 at += 1
             }
-            found.append(value)
+            return value
         }
-        return found
     }
 }

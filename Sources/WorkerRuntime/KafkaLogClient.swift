@@ -50,6 +50,9 @@ public final class KafkaLogClient: LogClient {
     /// Whether the group has told this worker its partitions, were it none.
     public private(set) var hasAssignment = false
 
+    /// Since when no broker has been connected.
+    private var brokerless: ContinuousClock.Instant?
+
     /// Partitions whose committed offset waits for a transaction that seems to hang.
     private var pending: Set<Int> = []
     /// What the commit that is under way, or has failed, was to commit.
@@ -224,7 +227,10 @@ public final class KafkaLogClient: LogClient {
             case .nothing:
                 let now = ContinuousClock.now
                 if batch.isEmpty {
-                    guard !hasWaited else { return .records }
+                    guard !hasWaited else {
+                        try checkConnections(now)
+                        return .records
+                    }
                     hasWaited = true
                     wait = settings.idleMilliseconds
                 } else if let more = window.wait(at: now) {
@@ -261,6 +267,21 @@ public final class KafkaLogClient: LogClient {
             }
         }
         return .records
+    }
+
+    private func checkConnections(_ now: ContinuousClock.Instant) throws {
+        guard hasAssignment, !assigned.isEmpty, consumer.condition.brokersConnected == 0 else {
+            brokerless = nil
+            return
+        }
+        let since = brokerless ?? now
+        brokerless = since
+        guard milliseconds(now - since) >= settings.brokerlessMilliseconds else { return }
+        throw KafkaLogError(
+            description:
+                "no broker has been connected for \(settings.brokerlessMilliseconds) ms: they are away, "
+                + "or this client has lost sight of them; exit and let the supervisor start it again"
+        )
     }
 
     private func age(of moment: ContinuousClock.Instant) -> Int {

@@ -59,6 +59,10 @@ public struct KafkaLogSettings: Sendable {
     /// After so long without a record a recovery goes on with a new reader: one that has silently
     /// stopped looks like one that waits for an open transaction.
     public var recoveryRereadMilliseconds = 5_000
+    /// A worker that has partitions and no connection to any broker for so long is to be started again:
+    /// librdkafka from 2.10 on can forget all its brokers for good (its issue 5301). Statistics that say
+    /// so come every five seconds.
+    public var brokerlessMilliseconds = 30_000
     /// How long recoveries may take in all before the group expels the worker.
     public var recoveryMilliseconds = 900_000
     /// Bytes of fetched records, and of produced ones, that may wait.

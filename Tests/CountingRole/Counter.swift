@@ -68,6 +68,7 @@ public struct CountingProcess: Sendable {
     public var http: String?
     public var crashesOn: String?
     public var checkpointSeconds: Int64 = 2
+    public var brokerlessMilliseconds: Int?
 
     public init(address: String, fleet: String, slot: Int) {
         self.address = address
@@ -83,6 +84,8 @@ public struct CountingProcess: Sendable {
         settings.queueBytes = 32 << 20
         settings.outputs = [.scores, .checkpoints] + (crashesOn == nil ? [] : [.deadLetters])
         settings.hangingMilliseconds = 8_000
+        settings.brokerlessMilliseconds =
+            brokerlessMilliseconds ?? settings.brokerlessMilliseconds
         return settings
     }
 

@@ -100,9 +100,21 @@ struct TornTransactionTests {
             return value.slice.copy()
         }
 
+        /// The slot's next start; again where the coordinator is still at work on the last one's transaction.
+        func start() throws -> KafkaLogClient {
+            let deadline = ContinuousClock.now + .seconds(90)
+            while true {
+                do {
+                    return try KafkaLogClient(settings, input: Topic.events)
+                } catch let error as KafkaError
+                    where error.remedy == .retry && ContinuousClock.now < deadline
+                {}
+            }
+        }
+
         /// Commits one record to every partition of scores, and the input offset `next`.
         func commit(_ key: String, next: Int64) throws {
-            let log = try KafkaLogClient(settings, input: Topic.events)
+            let log = try start()
             var outbox = Outbox()
             for partition in 0..<3 {
                 outbox.begin(Topic.scores, partition: partition)
@@ -123,7 +135,7 @@ struct TornTransactionTests {
             let producer = try TransactionalProducer(
                 TransactionalProducerSettings(
                     client: fleet.client, transactionalID: settings.slotName))
-            try producer.initialise()
+            try producer.initialise(timeoutMilliseconds: 60_000)
             return try fleet.hasOpenTransactions(.checkpoints, 1)
         }
 
@@ -132,7 +144,7 @@ struct TornTransactionTests {
             let producer = try TransactionalProducer(
                 TransactionalProducerSettings(
                     client: fleet.client, transactionalID: settings.slotName))
-            try producer.initialise()
+            try producer.initialise(timeoutMilliseconds: 60_000)
             if marked == .offsets || marked == .both {
                 // Of another partition of the same group: one marker is for all of them.
                 let member = try Consumer(
@@ -233,7 +245,7 @@ struct TornTransactionTests {
     private func check(_ slot: Slot, _ marked: Marked?) throws {
         let isCommitted = marked?.isCommitted ?? true
         let name = marked.map { "\($0)" } ?? "whole"
-        let log = try KafkaLogClient(slot.settings, input: Topic.events)
+        let log = try slot.start()
         let (committed, position) = try slot.recovered(log)
         #expect(committed == (isCommitted ? 20 : 10), "\(name)")
         #expect(position == committed, "\(name)")
@@ -323,7 +335,7 @@ struct RemainsTests {
             client: slot.fleet.client, transactionalID: "\(slot.fleet.name).\(name)")
         settings.transactionTimeoutMilliseconds = 300_000
         let producer = try TransactionalProducer(settings)
-        try producer.initialise()
+        try producer.initialise(timeoutMilliseconds: 60_000)
         return producer
     }
 

@@ -3,11 +3,11 @@ import Testing
 
 @testable import KafkaTransactions
 
-/// How much waits in a client, as librdkafka tells.
-@Suite(.serialized) struct QueueBytesTests {
+/// How much waits in a client, and whether it is connected, as librdkafka tells.
+@Suite(.serialized) struct ClientStatisticsTests {
     private func bytes(_ json: String) -> Int {
         var text = json
-        return text.withUTF8 { QueueBytes.inStatistics(UnsafeRawBufferPointer($0)) }
+        return text.withUTF8 { ClientStatistics.queueBytes(UnsafeRawBufferPointer($0)) }
     }
 
     @Test func `waiting bytes are the producer's and those fetched of every partition`() {
@@ -19,6 +19,30 @@ import Testing
         #expect(bytes("") == 0)
         #expect(bytes(#"{"msg_size":"#) == 0)
         #expect(bytes(#"{"fetchq_size":-1}"#) == 0)
+    }
+
+    @Test(arguments: [
+        ("", 0), ("{}", 0), (#"{"brokers":{}}"#, 0),
+        (#"{"brokers":{"a:1/1":{"name":"a:1/1","source":"learned","state":"UP"}}}"#, 1),
+        (#"{"brokers":{"a:1/1":{"source": "configured", "stateage":1, "state": "UP"}}}"#, 1),
+        (
+            #"{"brokers":{"a:1/1":{"source":"learned","state":"DOWN"},"b":{"source":"learned","state":"UP"}}}"#,
+            1
+        ),
+        (#"{"brokers":{"GroupCoordinator":{"source":"logical","state":"UP"}}}"#, 0),
+        (
+            #"{"brokers":{"a":{"source":"learned","state":"TRY_CONNECT"},"GroupCoordinator":{"source":"logical","state":"UP"}},"cgrp":{"state":"up"}}"#,
+            0
+        ),
+        (#"{"brokers":{"a":{"source":"learned""#, 0),
+    ])
+    func `connected brokers are those that are up and stand for themselves`(
+        json: String, count: Int
+    ) {
+        var text = json
+        #expect(
+            text.withUTF8 { ClientStatistics.brokersConnected(UnsafeRawBufferPointer($0)) } == count
+        )
     }
 
     @Test
@@ -41,7 +65,9 @@ import Testing
         #expect((50_000..<60_000).contains(producer.condition.queueBytes))
         try producer.flush()
         while producer.condition.queueBytes > 0, !deadline.isOver { _ = producer.takeLog() }
-        #expect(producer.condition == ClientCondition(queueBytes: 0, connectionsLost: 0))
+        #expect(
+            producer.condition
+                == ClientCondition(queueBytes: 0, connectionsLost: 0, brokersConnected: 1))
 
         var reading = ConsumerSettings(client: properties, group: "g")
         reading.reportsQueues = true
