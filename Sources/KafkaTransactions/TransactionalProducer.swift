@@ -221,7 +221,7 @@ public struct Transaction: ~Copyable {
     }
 
     /// Makes the positions of `consumer`'s group part of the transaction: the next offsets to read, of
-    /// what was processed.
+    /// what was processed. Takes at most the transaction's timeout.
     public mutating func send(
         _ positions: [Position], of consumer: Consumer
     ) throws(KafkaError) {
@@ -234,7 +234,12 @@ public struct Transaction: ~Copyable {
         let list = PartitionList(positions)
         try check(
             "send offsets",
-            list.lend { rd_kafka_send_offsets_to_transaction(handle, $0, group, -1) })
+            // -1 is for ever here, other than for a commit: a coordinator that goes away at the wrong moment
+            // is waited for until then (seen with 2.16).
+            list.lend {
+                rd_kafka_send_offsets_to_transaction(
+                    handle, $0, group, Int32(owner.fullQueueMilliseconds))
+            })
     }
 
     /// Waits until the records so far have reached the log; an abort drops those that have not.

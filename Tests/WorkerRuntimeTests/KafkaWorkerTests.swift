@@ -208,6 +208,29 @@ struct KafkaWorkerTests {
         #expect(try fleet.differences() == [])
     }
 
+    @Test
+    func
+        `a broker that is killed while partitions are taken over comes back to the same counts`()
+        throws
+    {
+        let (broker, fleet) = try killable()
+        defer { broker.end() }
+        try fleet.start(slot: 0)
+        try fleet.feedAndProveWork(3_000)
+        try fleet.start(slot: 1)
+        // Slot 0 gives its partitions back when the other one joins.
+        try wait("the rebalance") { fleet.journal.contains { $0["event"]?.text == "revoked" } }
+        broker.kill()
+        try broker.restart()
+        try fleet.feed(3_000)
+        try fleet.drain(within: 90)
+        try fleet.tend(untilAssigned: [0, 1])
+        for slot in 0..<2 {
+            #expect([0, 75].contains(fleet.stop(slot: slot)), "\(fleet.newestLines)")
+        }
+        #expect(try fleet.differences() == [])
+    }
+
     @Test func `at-least-once is caught by the same judge`() throws {
         try fleet.start(slot: 0, "at-least-once")
         // A kill parts outputs and positions where it falls between the two: one in eight or so does.
