@@ -10,7 +10,7 @@ import KafkaTransactions
 /// made. A live fleet is never that far behind, and an embedded one takes turns.
 public final class Lockstep {
     /// Lines after which the readers are waited for: a fleet needs a third of a second for one round.
-    public static let lines = 2_000
+    public static let lines = 1_000
 
     private let inputs: [FleetInput]
 

@@ -35,7 +35,7 @@ enum IngestCommand {
     static let lockstep = Flag(
         "lockstep",
         help:
-            "with --brokers: wait after every two thousand lines until encode and enrich have read them"
+            "with --brokers: wait after every thousand lines until encode and enrich have read them"
     )
 
     static let command = Command<Action>(
