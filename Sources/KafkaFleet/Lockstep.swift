@@ -13,9 +13,25 @@ public final class Lockstep {
     public static let lines = 1_000
 
     private let inputs: [FleetInput]
+    /// Lines of which the readers have read everything.
+    private var linesRead: Int64 = 0
 
     public init(_ fleet: KafkaFleet) throws(KafkaError) {
         inputs = try FleetInput.all(of: fleet).filter { $0.topic != .domainLog }
+    }
+
+    /// Whether a job that has appended so many lines may go on. A broker that does not answer now may do so
+    /// when asked again.
+    public func allowsMore(after lines: Int64) throws(KafkaError) -> Bool {
+        guard lines - linesRead >= Self.lines else { return true }
+        do {
+            guard try hasCaughtUp() else { return false }
+        } catch {
+            guard error.remedy == .retry else { throw error }
+            return false
+        }
+        linesRead = lines
+        return true
     }
 
     /// True when nothing is left to read in events, then in the texts that enrich made of them, and in

@@ -8,7 +8,6 @@ import EventMapping
 import FleetSettings
 import Gateway
 import KafkaFleet
-import KafkaTransactions
 import Reports
 import Streams
 
@@ -127,8 +126,6 @@ enum IngestCommand {
         _ ingest: Ingest<Client>, _ speed: Double?, _ lockstep: Lockstep? = nil
     ) throws -> ExitCode {
         var bar = ProgressBar()
-        var linesRead: Int64 = 0
-        var lines: Int64 { ingest.progress.eventLines + ingest.progress.catalogLines }
         try ingest.run(
             pace: speed.map { Pace(speed: $0) },
             clock: { Int64(ProcessFacts.seconds * 1_000) },
@@ -146,15 +143,9 @@ enum IngestCommand {
                 }
             },
             hasCaughtUp: {
-                guard let lockstep, lines - linesRead >= Lockstep.lines else { return true }
-                do {
-                    guard try lockstep.hasCaughtUp() else { return false }
-                } catch let error as KafkaError where error.remedy == .retry {
-                    // A broker that does not answer now may do so at the next look.
-                    return false
-                }
-                linesRead = lines
-                return true
+                let progress = ingest.progress
+                return try lockstep?.allowsMore(
+                    after: progress.eventLines + progress.catalogLines) ?? true
             })
         bar.end()
         let progress = ingest.progress

@@ -5,6 +5,7 @@ import Contracts
 import EmbeddedFleet
 import EventMapping
 import FleetSettings
+import Foundation
 import LineFiles
 import Reports
 import Streams
@@ -159,6 +160,38 @@ import Testing
             try WorkerCommand.kafkaFleet(arguments, warnsOfFixedKey: false, worker: .enrich)
         }
         _ = try WorkerCommand.kafkaFleet(arguments, warnsOfFixedKey: false)
+    }
+
+    @Test(arguments: [([], true), (["--speed", "10"], false)])
+    func `a fleet on Kafka reads a backlog in lockstep, and a replay at its pace`(
+        words: [String], isInStep: Bool
+    ) throws {
+        let folder = NSTemporaryDirectory() + "backlog-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try "".write(toFile: "\(folder)/events.jsonl", atomically: true, encoding: .utf8)
+        guard
+            case .run(_, let arguments) = commandLineTool.parse(
+                ["up", "--brokers", "127.0.0.1:1", "--input", folder] + words)
+        else {
+            Issue.record("up --brokers is no command")
+            return
+        }
+        let job = try #require(try KafkaRun.parse(arguments).ingest)
+        #expect(job.contains("--lockstep") == isInStep, "\(job)")
+    }
+
+    @Test func `lockstep without a broker is refused`() throws {
+        guard
+            case .run(let command, let arguments) = commandLineTool.parse([
+                "ingest", "events", "x.jsonl", "--lockstep", "--data", "/nowhere/at/all",
+            ])
+        else {
+            Issue.record("ingest events --lockstep is no command")
+            return
+        }
+        let error = #expect(throws: (any Error).self) { try command(arguments) }
+        #expect(error.map { "\($0)".contains("--lockstep needs --brokers") } == true)
     }
 
     @Test func `caps that were halved reach other processes as flags`() throws {
