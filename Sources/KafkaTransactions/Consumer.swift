@@ -217,10 +217,10 @@ public final class Consumer {
         missing = still
     }
 
-    /// Asks a broker whether all of these partitions are there; no answer is no proof that they are not.
+    /// Asks a broker whether all of these partitions are there; nil: it did not answer.
     func hasPartitions(
         _ partitions: [TopicPartition], _ deadline: Deadline
-    ) throws(KafkaError) -> Bool {
+    ) throws(KafkaError) -> Bool? {
         var last: [String: Int] = [:]
         for place in partitions { last[place.topic] = max(last[place.topic] ?? 0, place.partition) }
         for (name, partition) in last {
@@ -233,6 +233,7 @@ public final class Consumer {
             } catch {
                 if error.isUnknownTopic { return false }
                 if error.remedy != .retry { throw error }
+                return nil
             }
         }
         return true
@@ -240,16 +241,13 @@ public final class Consumer {
 
     /// - Throws: what librdkafka said of the topic, when it has been missing for long enough.
     private func isThere(_ topic: MissingTopic) throws(KafkaError) -> Bool {
-        guard let handle = rd_kafka_topic_new(client.handle, topic.name, nil) else { return false }
-        defer { rd_kafka_topic_destroy(handle) }
-        do {
-            if try client.partitionCount(handle, topic.name, 500) > topic.partition { return true }
-        } catch {
-            // No answer is no proof that it is missing.
-            if !error.isUnknownTopic { return false }
+        let place = TopicPartition(topic.name, topic.partition)
+        // No answer is no proof that it is missing.
+        guard let isThere = try hasPartitions([place], Deadline(milliseconds: 500)) else {
+            return false
         }
-        if topic.patience.isOver { throw topic.error }
-        return false
+        if !isThere, topic.patience.isOver { throw topic.error }
+        return isThere
     }
 
     /// Reads these partitions from these offsets on; replaces what was assigned before.

@@ -101,9 +101,8 @@ public final class Offsets {
                 if error.isUnknownTopic {
                     // Of a broker that has just come back, or a topic that was just made, librdkafka
                     // remembers for half a minute that it did not know it; to be asked makes it look.
-                    guard try reader.hasPartitions(partitions, deadline) || !patience.isOver else {
-                        throw error
-                    }
+                    let isThere = try reader.hasPartitions(partitions, deadline)
+                    guard isThere != false || !patience.isOver else { throw error }
                 } else if error.remedy != .retry {
                     throw error
                 }
