@@ -35,6 +35,7 @@ public final class EncodeWorker {
         self.around = around
         around.status.watch(around.watchdog)
         for log in logs {
+            log.watchdog = around.watchdog
             log.recoveryProgress = { [around, turnSeconds] topic, partition, _, _ in
                 around.watchdog.expect(
                     within: turnSeconds, "reading \(topic)/\(partition) stands still")

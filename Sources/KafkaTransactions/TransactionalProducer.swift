@@ -234,12 +234,7 @@ public struct Transaction: ~Copyable {
         let list = PartitionList(positions)
         try check(
             "send offsets",
-            // -1 is for ever here, other than for a commit: a coordinator that goes away at the wrong moment
-            // is waited for until then (seen with 2.16).
-            list.lend {
-                rd_kafka_send_offsets_to_transaction(
-                    handle, $0, group, Int32(owner.fullQueueMilliseconds))
-            })
+            list.lend { rd_kafka_send_offsets_to_transaction(handle, $0, group, -1) })
     }
 
     /// Waits until the records so far have reached the log; an abort drops those that have not.

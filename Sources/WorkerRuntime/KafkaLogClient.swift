@@ -24,6 +24,8 @@ public final class KafkaLogClient: LogClient {
     /// Told every `waitReportMilliseconds` of a recovery in which nothing happens.
     public var recoveryWaits: ((RecoveryWait) -> Void)?
     private static let waitReportMilliseconds = 2_000
+    /// Ends a process that hangs in a commit.
+    public var watchdog: Watchdog?
 
     private let inputNumber: UInt16
     private let inputName: String
@@ -219,6 +221,7 @@ public final class KafkaLogClient: LogClient {
                 if record.view.endsRemains { continue }
                 append(record, to: &batch)
                 if batch.count == 1 {
+                    brokerless = nil
                     window.began(at: .now, wasWaiting: !hasWaited)
                 } else if batch.count & 63 == 0, window.isOver(at: .now) {
                     return .records
@@ -332,6 +335,20 @@ public final class KafkaLogClient: LogClient {
         guard !outbox.isEmpty || !positions.isEmpty else { return }
         let started = ContinuousClock.now
         uncommitted = positions
+        if let watchdog {
+            try watchdog.limit(
+                toMilliseconds: settings.commitMilliseconds, "a commit took too long"
+            ) { try write(outbox, positions) }
+        } else {
+            try write(outbox, positions)
+        }
+        uncommitted = []
+        let ended = ContinuousClock.now
+        window.hasCommitted(at: ended)
+        counters.committed(outbox, positions, taking: ended - started)
+    }
+
+    private func write(_ outbox: borrowing Outbox, _ positions: [InputPosition]) throws {
         switch output {
         case .transactions(let producer):
             try commit(outbox, positions, by: producer)
@@ -340,10 +357,6 @@ public final class KafkaLogClient: LogClient {
             try producer.flush()
             try consumer.commit(positions.map { Position(inputName, $0.partition, $0.next) })
         }
-        uncommitted = []
-        let ended = ContinuousClock.now
-        window.hasCommitted(at: ended)
-        counters.committed(outbox, positions, taking: ended - started)
     }
 
     private func commit(
@@ -403,7 +416,7 @@ public final class KafkaLogClient: LogClient {
     /// Whether a record is a checkpoint's row, which goes without headers: they are three allocations, and
     /// rows are half of what a worker writes. Position and manifest say for all of them what contract it is.
     private func isRow(_ outbox: borrowing Outbox, _ entry: Outbox.Entry) -> Bool {
-        entry.topic == Topic.checkpoints.rawValue
+        entry.topic == Topic.checkpoints.rawValue && outbox.headers(of: entry).isEmpty
             && outbox.key(of: entry).flatMap(CheckpointNote.kind(ofKey:)) == nil
     }
 
@@ -623,39 +636,5 @@ public final class KafkaLogClient: LogClient {
             description:
                 "\(place) could not be read from offset \(next) up to \(stop): no record came for "
                 + "\(settings.recoveryStallMilliseconds) ms; \(why)")
-    }
-}
-
-/// Headers for records of one topic, kept as long as they are the same: they mostly are.
-final class OutgoingHeaders {
-    var list = RecordHeaders()
-    /// The encoded form of what is in the list.
-    private var encoded: [UInt8] = []
-    private let schema: [UInt8]
-
-    init(_ topic: Topic?) {
-        var schema = ByteBuffer()
-        if let topic {
-            let (name, value) = TopicContract.header(topic)
-            Headers.append(name, value, to: &schema)
-        }
-        self.schema = schema.slice.copy()
-    }
-
-    func take(_ own: Headers) {
-        if own.isEmpty {
-            guard encoded != schema else { return }
-            encoded = schema
-        } else {
-            guard !encoded.lend({ $0.equals(own.encoded) }) else { return }
-            encoded = own.encoded.copy()
-        }
-        list.removeAll()
-        append(to: &list)
-    }
-
-    /// Copies them into another list.
-    func append(to list: inout RecordHeaders) {
-        encoded.lend { Headers(encoded: $0).forEach { list.append($0, $1) } }
     }
 }

@@ -47,6 +47,9 @@ public struct KafkaLogSettings: Sendable {
     public var idleMilliseconds = 50
     public var sessionTimeoutMilliseconds = 6_000
     public var transactionTimeoutMilliseconds = 5_000
+    /// A commit that takes longer hangs: no part of one takes longer than the transaction's timeout, unless
+    /// librdkafka has lost sight of a request.
+    public var commitMilliseconds = 20_000
     /// After so long the transaction that a group's offset waits for counts as one that nobody will
     /// end: longer than the transaction's timeout and a broker's search for such transactions (10 s).
     public var hangingMilliseconds = 20_000

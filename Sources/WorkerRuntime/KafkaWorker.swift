@@ -64,6 +64,7 @@ public final class KafkaWorker<Role: Step> {
         worker.seconds = { (ContinuousClock.now - start) / .seconds(1) }
         status.describe { $0.stepVersion = role.stepVersion }
         status.watch(watchdog)
+        log.watchdog = watchdog
         log.recoveryProgress = { [weak self] topic, partition, at, end in
             self?.recovering(topic, partition, at, end)
         }

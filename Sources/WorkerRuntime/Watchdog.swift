@@ -27,6 +27,22 @@ public final class Watchdog: Sendable {
         }
     }
 
+    /// Calls `body`, which must come back within so long, or sooner where that is expected already.
+    func limit<Result>(
+        toMilliseconds milliseconds: Int, _ reason: String, _ body: () throws -> Result
+    ) rethrows -> Result {
+        let own = ContinuousClock.now + .milliseconds(milliseconds)
+        let before = state.withLock { state in
+            let before = state
+            if state.deadline.map({ own < $0 }) ?? true {
+                state = State(deadline: own, reason: reason)
+            }
+            return before
+        }
+        defer { state.withLock { $0 = before } }
+        return try body()
+    }
+
     /// Nothing is expected for now.
     public func rest() { state.withLock { $0.deadline = nil } }
 

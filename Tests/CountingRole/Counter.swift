@@ -69,6 +69,7 @@ public struct CountingProcess: Sendable {
     public var crashesOn: String?
     public var checkpointSeconds: Int64 = 2
     public var brokerlessMilliseconds: Int?
+    public var commitMilliseconds: Int?
 
     public init(address: String, fleet: String, slot: Int) {
         self.address = address
@@ -86,6 +87,7 @@ public struct CountingProcess: Sendable {
         settings.hangingMilliseconds = 8_000
         settings.brokerlessMilliseconds =
             brokerlessMilliseconds ?? settings.brokerlessMilliseconds
+        settings.commitMilliseconds = commitMilliseconds ?? settings.commitMilliseconds
         return settings
     }
 

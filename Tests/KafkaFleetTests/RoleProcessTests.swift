@@ -187,7 +187,7 @@ struct RoleProcessTests {
         try under.drain()
         #expect(under.stopAll().allSatisfy { $0 == 0 }, "\(under.newestLines)")
         let replays = under.replays(after: lines)
-        #expect(replays.count >= 2 && replays.allSatisfy { $0 == 0 }, "\(replays)")
+        #expect(replays.count == 2 && replays.allSatisfy { $0 == 0 }, "\(replays)")
         #expect(try under.fleet.summary(heldBack: 0).labels == 300)
     }
 

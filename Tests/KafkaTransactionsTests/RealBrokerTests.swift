@@ -458,24 +458,6 @@ struct RealBrokerTests {
     }
 }
 
-/// A number that another thread finds out.
-private final class Found: @unchecked Sendable {
-    private let ended = DispatchSemaphore(value: 0)
-    private var number: Int?
-
-    func look(_ body: @escaping () throws -> Int) {
-        nonisolated(unsafe) let body = body
-        Thread.detachNewThread { [self] in
-            number = try? body()
-            ended.signal()
-        }
-    }
-
-    func wait() -> Int? {
-        ended.wait(timeout: .now() + 30) == .success ? number : nil
-    }
-}
-
 @Suite struct RealBrokerAbsence {
     /// So that nobody takes a green run without a broker for a full one.
     @Test func `a run without a broker says so`() {

@@ -186,6 +186,24 @@ extension Consumer {
     }
 }
 
+/// A number that another thread finds out.
+final class Found: @unchecked Sendable {
+    private let ended = DispatchSemaphore(value: 0)
+    private var number: Int?
+
+    func look(_ body: @escaping () throws -> Int) {
+        nonisolated(unsafe) let body = body
+        Thread.detachNewThread { [self] in
+            number = try? body()
+            ended.signal()
+        }
+    }
+
+    func wait() -> Int? {
+        ended.wait(timeout: .now() + 30) == .success ? number : nil
+    }
+}
+
 /// librdkafka's own mock broker: speaks the protocol, but holds no transaction together. For wire
 /// tests only.
 final class MockCluster {

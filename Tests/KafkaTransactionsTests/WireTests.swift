@@ -251,4 +251,20 @@ import Testing
             return true
         }
     }
+
+    @Test func `sending offsets to a coordinator that has gone ends with the transaction's time`()
+        throws
+    {
+        let producer = try TransactionalProducer.ready(
+            mock.properties, "id", timeoutMilliseconds: 2_000)
+        let member = try Consumer(ConsumerSettings(client: mock.properties, group: "g"))
+        rd_kafka_mock_broker_set_down(mock.cluster, 1)
+        let ended = Found()
+        ended.look {
+            var transaction = try producer.begin()
+            let error = failure { try transaction.send([Position("t", 0, 1)], of: member) }
+            return error?.remedy == .restart ? 1 : 0
+        }
+        #expect(ended.wait() == 1)
+    }
 }

@@ -262,4 +262,27 @@ final class Lines: Sendable {
         watchdog.rest()
         #expect(watchdog.overdue(at: now + .seconds(11)) == nil)
     }
+
+    @Test func `what must come back sooner is watched for, and then what was expected before`() {
+        let watchdog = Watchdog { _ in }
+        let now = ContinuousClock.now
+        func commit(_ milliseconds: Int) throws {
+            try watchdog.limit(toMilliseconds: milliseconds, "a commit") {
+                #expect(watchdog.overdue(at: now + .seconds(9)) == nil)
+                #expect(watchdog.overdue(at: now + .seconds(60)) != nil)
+                throw CancellationError()
+            }
+        }
+        #expect(throws: CancellationError.self) { try commit(20_000) }
+        #expect(watchdog.overdue(at: now + .seconds(1_000)) == nil, "nothing was expected before")
+        watchdog.expect(within: 30, "a turn")
+        for (milliseconds, reason) in [(20_000, "a commit"), (40_000, "a turn")] {
+            watchdog.limit(toMilliseconds: milliseconds, "a commit") {
+                #expect(watchdog.overdue(at: now + .seconds(59)) == reason)
+                #expect((watchdog.overdue(at: now + .seconds(25)) == nil) == (reason == "a turn"))
+            }
+            #expect(watchdog.overdue(at: now + .seconds(25)) == nil)
+            #expect(watchdog.overdue(at: now + .seconds(31)) == "a turn")
+        }
+    }
 }

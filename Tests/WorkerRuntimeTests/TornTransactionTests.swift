@@ -288,8 +288,9 @@ struct RemainsTests {
             try ended.flush()
             try ended.abort()
         }
-        // Only what hangs is open then.
+        // Only what hangs is open then. Another role has written a checkpoint meanwhile.
         try slot.fleet.settle()
+        try writeCheckpoint(slot, rows: 3_000)
         let open = try producer(slot, "open")
         var hanging = try open.begin()
         try write(slot, (!isSettled.checkpoint, !isSettled.score), open, in: &hanging)
@@ -315,6 +316,17 @@ struct RemainsTests {
             let isEnded = wanted.contains(place) && marked.isCommitted
             #expect(try visibleEnds(slot, place) == (isEnded ? 1 : 0), "\(place)")
         }
+    }
+
+    private func writeCheckpoint(_ slot: TornTransactionTests.Slot, rows: Int) throws {
+        let other = try IdempotentProducer(ProducerSettings(client: slot.fleet.client))
+        let topic = try other.topic(slot.checkpoint.topic)
+        for row in 0..<rows {
+            try "f.other/0/rows/counts/\(row)".lend {
+                try other.produce(topic, partition: 0, key: $0, value: .empty)
+            }
+        }
+        try other.flush()
     }
 
     private func visibleEnds(
